@@ -1,0 +1,4 @@
+//! The plan.
+pub mod cgroup;
+pub mod devices;
+pub mod seccomp;
