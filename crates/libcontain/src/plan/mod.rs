@@ -1,4 +1,389 @@
-//! The plan.
+//! The plan: what will be done for a container, decided before anything is done.
+//!
+//! `plan(&Request, &Spec, &Host)` is pure: no system call, no file, no clock, so that it is tested and fuzzed without
+//! privilege and printed as a dry run (`cntr plan`). All defaults, orders and fallbacks are decided here; `apply.rs`
+//! executes the steps and decides nothing. The order of the steps stands in one place, [`Planner::order`], each with
+//! the reason for its neighbours. Nothing of `std::fs`, `std::env`, `std::process`, `sys` or `spawn` may enter.
+
 pub mod cgroup;
 pub mod devices;
+pub mod idmap;
+pub mod mount_options;
+mod namespaces;
+mod op;
+pub mod process;
+mod rootfs;
 pub mod seccomp;
+mod show;
+
+use std::ffi::CString;
+use std::path::Path;
+
+use oci_spec::runtime::{Hook, Process, Spec};
+
+pub use self::op::{
+    Bind, ContainerHook, Device, Filesystem, Gate, Image, Mountpoint, Need, Op, Open, Param, Slot, Step, Tree,
+};
+use crate::error::{At, Level, Problem};
+use crate::host::Host;
+
+/// What is asked for besides the config.
+#[derive(Debug, Clone)]
+pub struct Request<'a> {
+    /// Container id.
+    pub id: &'a str,
+    /// Absolute bundle directory.
+    pub bundle: &'a Path,
+    /// `MS_MOVE`-style root and `chroot(2)` in place of `pivot_root(2)`: the root file system is a ramdisk.
+    pub no_pivot: bool,
+    /// Keep the caller's session keyring.
+    pub no_new_keyring: bool,
+    /// How many descriptors from 3 on the program inherits.
+    pub preserve_fds: u32,
+    /// Whether init waits on the exec FIFO for `start`, or goes on at once (`run`).
+    pub wait_for_start: bool,
+}
+
+/// Everything that will be done for one container.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// Descriptors that the parent opens first.
+    pub needs: Vec<Need>,
+    /// How init is cloned.
+    pub spawn: Spawn,
+    /// What init does, in order.
+    pub steps: Vec<Step>,
+    /// Programs that init runs: hooks, and last the container's own.
+    pub images: Vec<Image>,
+    /// The cgroup and its limits.
+    pub cgroup: cgroup::Plan,
+    /// What the caller should be told although the container can be made.
+    pub warnings: Vec<Problem>,
+}
+
+/// How init is cloned.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Spawn {
+    /// `CLONE_NEW*` flags of the first clone.
+    pub flags: u64,
+    /// Id maps that the parent writes for the new user namespace.
+    pub maps: Option<idmap::Maps>,
+    /// Descriptors from 3 on that the program inherits.
+    pub preserve_fds: u32,
+}
+
+/// Plans a container, or says every reason why it cannot be made.
+///
+/// # Errors
+/// All problems of level [`Level::Error`], in the order of the plan, with the warnings among them.
+pub fn plan(request: &Request<'_>, spec: &Spec, host: &Host) -> Result<Plan, Vec<Problem>> {
+    let mut planner = Planner::new(request, spec, host);
+    planner.order();
+    let plan = Plan {
+        needs: planner.needs,
+        spawn: planner.spawn,
+        steps: planner.steps,
+        images: planner.images,
+        cgroup: planner.cgroup,
+        warnings: planner.problems,
+    };
+    if plan.warnings.iter().any(|p| p.level == Level::Error) { Err(plan.warnings) } else { Ok(plan) }
+}
+
+/// A plan in the making.
+struct Planner<'a> {
+    request: &'a Request<'a>,
+    spec: &'a Spec,
+    host: &'a Host,
+    ns: namespaces::Wanted,
+    needs: Vec<Need>,
+    spawn: Spawn,
+    steps: Vec<Step>,
+    images: Vec<Image>,
+    cgroup: cgroup::Plan,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Planner<'a> {
+    fn new(request: &'a Request<'a>, spec: &'a Spec, host: &'a Host) -> Self {
+        let mut problems = Vec::new();
+        let ns = namespaces::Wanted::from(spec);
+        let rootless = host.rootless_cgroups;
+        let cgroup = cgroup::plan(request.id, spec, &host.cgroups, rootless, &mut problems);
+        let spawn = Spawn { preserve_fds: request.preserve_fds, ..Spawn::default() };
+        Planner { request, spec, host, ns, spawn, cgroup, problems, needs: vec![], steps: vec![], images: vec![] }
+    }
+
+    /// The one place where the order is decided (runc's, contract section 5.3). Each line says why it stands there.
+    fn order(&mut self) {
+        self.oom_score(); //        needs the host's /proc; and the runtime's privilege, if any
+        self.namespaces(); //       joins and maps first: all later privilege is relative to them
+        let join_early = self.ns.is_new(libc_flag::NEWCGROUP);
+        if join_early {
+            self.join_cgroup(); //  the cgroup namespace is rooted where the process is when it is made
+        }
+        self.keyring(); //          before anything could use the caller's keys
+        self.loopback();
+        self.rootfs(); //           propagation, root, mounts in the config's order, devices
+        if !join_early {
+            self.join_cgroup(); //  as late as the hooks allow: what was set up is not charged to the container
+        }
+        self.hooks_before_pivot(); // createRuntime in the runtime's namespaces, createContainer in the container's
+        if self.request.wait_for_start {
+            // A procfs of our own can be had only while the runtime's is in sight (user namespaces).
+            self.step(At::field("process"), Op::ArmStart);
+        }
+        self.enter_root(); //       pivot; from here no path can mean the host
+        self.host_name();
+        self.sysctls(); //          before /proc/sys becomes read-only
+        self.readonly_paths(); //   before the masks: a mask below a read-only path stays visible as a mask
+        self.masked_paths();
+        self.credentials(); //      privilege goes last; see there for seccomp's place
+        self.wait_and_exec();
+    }
+
+    fn step(&mut self, at: At, op: Op) {
+        self.steps.push(Step { at, op });
+    }
+
+    fn need(&mut self, at: At, what: Open) -> Slot {
+        self.needs.push(Need { at, what });
+        Slot(self.needs.len() - 1)
+    }
+
+    fn problem(&mut self, at: At, clause: &'static str, text: impl Into<String>) {
+        self.problems.push(Problem::error(at, clause, text));
+    }
+
+    /// Text on its way to a system call. A NUL inside would silently cut it.
+    fn text(&mut self, at: At, text: impl Into<Vec<u8>>) -> CString {
+        CString::new(text).unwrap_or_else(|_| {
+            self.problem(at, "", "contains nul byte (\\x00)");
+            CString::default()
+        })
+    }
+
+    fn process(&self) -> Option<&'a Process> {
+        self.spec.process().as_ref()
+    }
+
+    fn oom_score(&mut self) {
+        let Some(score) = self.process().and_then(Process::oom_score_adj) else { return };
+        let at = At::field("process.oomScoreAdj");
+        let text = self.text(at, score.to_string());
+        self.step(at, Op::OomScore(text));
+    }
+
+    fn join_cgroup(&mut self) {
+        let at = At::field("linux.cgroupsPath");
+        let v1: Vec<usize> = self.cgroup.dirs.iter().enumerate().filter(|(_, d)| !d.v2).map(|(i, _)| i).collect();
+        if !v1.is_empty() {
+            let slots = v1.into_iter().map(|i| self.need(at, Open::CgroupTasks(i))).collect();
+            self.step(at, Op::JoinCgroup(slots));
+        }
+        if self.ns.is_new(libc_flag::NEWCGROUP) {
+            self.step(self.ns.at(libc_flag::NEWCGROUP), Op::Unshare(libc_flag::NEWCGROUP));
+        }
+    }
+
+    fn keyring(&mut self) {
+        if !self.request.no_new_keyring {
+            let at = At::field("process");
+            let name = self.text(at, format!("_ses.{}", self.request.id));
+            // Search by the user; in a user namespace the key's owner is somebody else's id, so by others as well.
+            let search = if self.ns.has(libc_flag::NEWUSER) { 0x8_0008 } else { 0x8_0000 };
+            self.step(at, Op::Keyring(name, search));
+        }
+    }
+
+    fn loopback(&mut self) {
+        if self.ns.is_new(libc_flag::NEWNET) {
+            self.step(self.ns.at(libc_flag::NEWNET), Op::LoopbackUp);
+        }
+    }
+
+    fn hooks_before_pivot(&mut self) {
+        let Some(hooks) = self.spec.hooks() else { return };
+        let any = |list: &Option<Vec<Hook>>| list.as_ref().is_some_and(|l| !l.is_empty());
+        #[allow(deprecated)] // prestart: still what NVIDIA's and Docker's hooks use
+        let runtime = any(hooks.prestart()) || any(hooks.create_runtime());
+        if runtime {
+            self.step(At::field("hooks.createRuntime"), Op::Gate(Gate::Hooks));
+        }
+        for (i, hook) in hooks.create_container().iter().flatten().enumerate() {
+            let at = At::item("hooks.createContainer[#]", i);
+            self.container_hook(at, "createContainer", i, hook, "creating", None);
+        }
+    }
+
+    fn container_hook(
+        &mut self,
+        at: At,
+        list: &'static str,
+        index: usize,
+        hook: &Hook,
+        status: &str,
+        fallback: Option<&Image>,
+    ) {
+        let path = self.text(at, hook.path().as_os_str().as_encoded_bytes());
+        let argv = match hook.args() {
+            Some(args) if !args.is_empty() => args.iter().map(|a| self.text(at, a.as_str())).collect(),
+            _ => vec![path.clone()],
+        };
+        let own: Vec<CString> = hook.env().iter().flatten().map(|e| self.text(at, e.as_str())).collect();
+        // De facto: a startContainer hook without variables of its own sees the container's.
+        let (env, home_of) = match fallback {
+            Some(image) if own.is_empty() => (image.env.clone(), image.home_of),
+            _ => (own, None),
+        };
+        self.images.push(Image { candidates: vec![path], argv, env, home_of });
+        let image = self.images.len() - 1;
+        let stdio = [(); 3].map(|()| self.need(at, Open::Memfd));
+        let timeout = hook.timeout().and_then(|t| u32::try_from(t).ok());
+        let state = crate::hook_state::around_pid(self.request, self.spec, status);
+        self.step(at, Op::Hook(ContainerHook { image, list, index, timeout, state, stdio }));
+    }
+
+    fn host_name(&mut self) {
+        if let Some(name) = self.spec.hostname().as_deref().filter(|n| !n.is_empty()) {
+            let at = At::field("hostname");
+            let name = self.text(at, name);
+            self.step(at, Op::Hostname(name));
+        }
+        if let Some(name) = self.spec.domainname().as_deref().filter(|n| !n.is_empty()) {
+            let at = At::field("domainname");
+            let name = self.text(at, name);
+            self.step(at, Op::Domainname(name));
+        }
+    }
+
+    fn sysctls(&mut self) {
+        let Some(map) = self.spec.linux().as_ref().and_then(|l| l.sysctl().as_ref()) else { return };
+        let at = At::field("linux.sysctl");
+        let mut sorted: Vec<_> = map.iter().collect();
+        sorted.sort(); // a HashMap has no order, a plan must have one
+        for (key, value) in sorted {
+            let path = self.text(at, process::sysctl_path(key));
+            let value = self.text(at, value.as_str());
+            self.step(at, Op::Sysctl(path, value));
+        }
+    }
+
+    /// Gives up privilege. Seccomp without no_new_privs needs CAP_SYS_ADMIN, so it must come before the user changes;
+    /// with it, it comes as late as possible, so that the profile need not allow what the set-up calls.
+    fn credentials(&mut self) {
+        let Some(process) = self.process() else { return };
+        let no_new_privs = process.no_new_privileges().unwrap_or(false);
+        if no_new_privs {
+            self.step(At::field("process.noNewPrivileges"), Op::NoNewPrivs);
+        }
+        for (i, limit) in process::rlimits(process).into_iter().enumerate() {
+            let at = At::item("process.rlimits[#]", i);
+            self.step(at, Op::Rlimit(limit.resource, limit.soft, limit.hard));
+        }
+        let cwd = self.text(At::field("process.cwd"), process.cwd().as_os_str().as_encoded_bytes());
+        self.step(At::field("process.cwd"), Op::Chdir(cwd.clone()));
+        if !no_new_privs {
+            self.seccomp();
+        }
+        let caps = process::capabilities(process);
+        if let Some(caps) = &caps {
+            self.step(At::field("process.capabilities.bounding"), Op::Bounding(caps.bounding));
+        }
+        let user = process.user();
+        let groups = self.additional_groups(user.additional_gids().as_deref().unwrap_or(&[]));
+        self.step(At::field("process.user"), Op::User { uid: user.uid(), gid: user.gid(), groups });
+        if let Some(caps) = caps {
+            let at = At::field("process.capabilities");
+            self.step(at, Op::Capabilities(caps.effective, caps.permitted, caps.inheritable));
+            if caps.ambient != 0 {
+                self.step(At::field("process.capabilities.ambient"), Op::Ambient(caps.ambient));
+            }
+        }
+        self.step(At::field("process.cwd"), Op::ChdirAsUser(cwd));
+        self.program(process);
+        self.step(At::field("process.args[0]"), Op::FindProgram);
+        if no_new_privs {
+            self.seccomp();
+        }
+    }
+
+    /// `setgroups(2)` is denied where an ordinary user's map had to give it up (user_namespaces(7)).
+    fn additional_groups(&mut self, gids: &[u32]) -> Option<Vec<u32>> {
+        let denied = self.spawn.maps.as_ref().is_some_and(|m| m.deny_setgroups) || self.host.setgroups_denied;
+        if denied && !gids.is_empty() {
+            let text = "cannot set any additional groups in a rootless container";
+            self.problem(At::field("process.user.additionalGids"), "config.md#posix-platform-user", text);
+        }
+        (!denied).then(|| gids.to_vec())
+    }
+
+    fn seccomp(&mut self) {
+        let Some(profile) = self.spec.linux().as_ref().and_then(|l| l.seccomp().as_ref()) else { return };
+        let at = At::field("linux.seccomp");
+        let Some(arch) = seccomp::Arch::native() else {
+            self.problem(at, "", "seccomp is not supported on this architecture");
+            return;
+        };
+        if let Some(filter) = seccomp::compile(profile, arch, &mut self.problems) {
+            self.step(at, Op::Seccomp(filter));
+        }
+    }
+
+    fn program(&mut self, process: &Process) {
+        let env = process::environment(process);
+        let at = At::field("process.env");
+        let vars: Vec<CString> = env.vars.iter().map(|v| self.text(at, v.as_str())).collect();
+        let args = At::field("process.args");
+        let argv: Vec<CString> = process.args().iter().flatten().map(|a| self.text(args, a.as_str())).collect();
+        let name = process.args().iter().flatten().next().map_or("", String::as_str);
+        let candidates = process::candidates(name, env.path.as_deref()).into_iter().map(|c| self.text(args, c)).collect();
+        let home_of = env.needs_home.then(|| process.user().uid());
+        self.images.push(Image { candidates, argv, env: vars, home_of });
+    }
+
+    fn wait_and_exec(&mut self) {
+        let at = At::field("process");
+        self.step(at, Op::Ready);
+        if self.request.wait_for_start {
+            let fifo = self.need(at, Open::ExecFifo);
+            self.step(at, Op::AwaitStart(fifo));
+        }
+        let own = self.images.pop();
+        if let (Some(hooks), Some(own)) = (self.spec.hooks(), &own) {
+            for (i, hook) in hooks.start_container().iter().flatten().enumerate() {
+                let at = At::item("hooks.startContainer[#]", i);
+                self.container_hook(at, "startContainer", i, hook, "created", Some(own));
+            }
+        }
+        self.images.extend(own); // the last image is the container's program
+        self.step(at, Op::CloseFrom(3 + self.request.preserve_fds));
+        self.step(At::field("process.args[0]"), Op::Exec);
+    }
+}
+
+/// Linux constants with the types that the plan uses.
+pub(crate) mod libc_flag {
+    pub const NEWTIME: u64 = 0x80;
+    pub const NEWNS: u64 = 0x2_0000;
+    pub const NEWCGROUP: u64 = 0x200_0000;
+    pub const NEWUTS: u64 = 0x400_0000;
+    pub const NEWIPC: u64 = 0x800_0000;
+    pub const NEWUSER: u64 = 0x1000_0000;
+    pub const NEWPID: u64 = 0x2000_0000;
+    pub const NEWNET: u64 = 0x4000_0000;
+
+    pub const MS_REC: u64 = 0x4000;
+    pub const MS_UNBINDABLE: u64 = 1 << 17;
+    pub const MS_PRIVATE: u64 = 1 << 18;
+    pub const MS_SLAVE: u64 = 1 << 19;
+    pub const MS_SHARED: u64 = 1 << 20;
+
+    pub const ATTR_RDONLY: u64 = 0x1;
+    pub const ATTR_NOSUID: u64 = 0x2;
+    pub const ATTR_NODEV: u64 = 0x4;
+    pub const ATTR_NOEXEC: u64 = 0x8;
+    pub const ATTR_ATIME: u64 = 0x70;
+    pub const ATTR_NODIRATIME: u64 = 0x80;
+    pub const ATTR_NOSYMFOLLOW: u64 = 0x20_0000;
+}

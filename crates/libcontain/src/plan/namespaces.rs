@@ -1,0 +1,156 @@
+//! Namespaces: which are new, which are joined, and whether a third process is needed.
+//!
+//! A namespace of kind pid or time holds for children only, and a user namespace must be entered before the
+//! namespaces that it is to own are made. So when one of them is joined (or others are joined beside a new user
+//! namespace), the first process joins and then clones init (`Op::Fork`, with `CLONE_PARENT`, so that the caller is
+//! init's parent all the same). Otherwise the first process is init.
+
+use oci_spec::runtime::{LinuxNamespaceType, Spec};
+
+use super::libc_flag::{NEWCGROUP, NEWIPC, NEWNET, NEWNS, NEWPID, NEWTIME, NEWUSER, NEWUTS};
+use super::{Gate, Op, Open, Planner, Slot, idmap};
+use crate::error::At;
+
+/// The kinds in the order in which they are joined: the mount namespace last, because paths change with it.
+const JOIN_ORDER: [u64; 7] = [NEWIPC, NEWUTS, NEWNET, NEWCGROUP, NEWPID, NEWTIME, NEWNS];
+
+/// `linux.namespaces`, by kind.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Wanted {
+    entries: Vec<(u64, usize, Option<Vec<u8>>)>,
+}
+
+impl From<&Spec> for Wanted {
+    fn from(spec: &Spec) -> Self {
+        let list = spec.linux().as_ref().and_then(|l| l.namespaces().as_ref());
+        let entries = list.into_iter().flatten().enumerate().map(|(i, ns)| {
+            let path = ns.path().as_ref().map(|p| p.as_os_str().as_encoded_bytes().to_vec());
+            (flag(ns.typ()), i, path.filter(|p| !p.is_empty()))
+        });
+        Wanted { entries: entries.collect() }
+    }
+}
+
+impl Wanted {
+    /// Whether the config names this kind, new or by path.
+    pub fn has(&self, kind: u64) -> bool {
+        self.entries.iter().any(|(k, ..)| *k == kind)
+    }
+
+    /// Whether a namespace of this kind is made.
+    pub fn is_new(&self, kind: u64) -> bool {
+        self.entries.iter().any(|(k, _, path)| *k == kind && path.is_none())
+    }
+
+    /// Whether a namespace of this kind is joined by path.
+    pub fn is_joined(&self, kind: u64) -> bool {
+        self.has(kind) && !self.is_new(kind)
+    }
+
+    /// The place of this kind in the config.
+    pub fn at(&self, kind: u64) -> At {
+        let index = self.entries.iter().find(|(k, ..)| *k == kind).map_or(0, |(_, i, _)| *i);
+        At::item("linux.namespaces[#]", index)
+    }
+
+    fn path(&self, kind: u64) -> Option<&[u8]> {
+        self.entries.iter().find(|(k, ..)| *k == kind).and_then(|(.., path)| path.as_deref())
+    }
+
+    /// Those of `kinds` that are new, as clone flags.
+    fn new_of(&self, kinds: u64) -> u64 {
+        self.entries.iter().filter(|(k, _, path)| path.is_none() && kinds & k != 0).fold(0, |all, (k, ..)| all | k)
+    }
+
+    fn any_joined(&self) -> bool {
+        self.entries.iter().any(|(.., path)| path.is_some())
+    }
+
+    /// Whether init must be cloned by a process that has joined namespaces before.
+    fn needs_fork(&self) -> bool {
+        [NEWPID, NEWTIME, NEWUSER].iter().any(|k| self.is_joined(*k)) || (self.is_new(NEWUSER) && self.any_joined())
+    }
+}
+
+const fn flag(kind: LinuxNamespaceType) -> u64 {
+    match kind {
+        LinuxNamespaceType::Mount => NEWNS,
+        LinuxNamespaceType::Cgroup => NEWCGROUP,
+        LinuxNamespaceType::Uts => NEWUTS,
+        LinuxNamespaceType::Ipc => NEWIPC,
+        LinuxNamespaceType::User => NEWUSER,
+        LinuxNamespaceType::Pid => NEWPID,
+        LinuxNamespaceType::Network => NEWNET,
+        LinuxNamespaceType::Time => NEWTIME,
+    }
+}
+
+impl Planner<'_> {
+    pub(super) fn namespaces(&mut self) {
+        let user = self.ns.is_new(NEWUSER) || self.ns.is_joined(NEWUSER);
+        // IPC made in the same clone as the user namespace leaves /dev/mqueue owned by nobody; NET and UTS are kept
+        // with it. A new cgroup namespace is always made later, from inside the cgroup.
+        let at_clone = NEWUSER | NEWPID | NEWTIME | NEWNS | if user { 0 } else { NEWIPC | NEWNET | NEWUTS };
+        let mut flags = self.ns.new_of(at_clone);
+        let later = self.ns.new_of(NEWIPC | NEWNET | NEWUTS) & !flags;
+        if self.ns.needs_fork() {
+            self.joins();
+            let at = self.ns.at(NEWPID);
+            self.step(at, Op::Fork(flags));
+            flags = 0;
+        }
+        self.spawn.flags = flags;
+        if self.ns.is_new(NEWUSER) {
+            self.maps();
+        }
+        if !self.ns.needs_fork() {
+            self.joins();
+        }
+        if later != 0 {
+            self.step(self.ns.at(NEWUSER), Op::Unshare(later));
+        }
+        self.step(At::field("process"), Op::Undumpable);
+    }
+
+    /// Root may enter everything but loses that power with the user namespace, so that comes last; an ordinary user
+    /// gains power only by it, so it comes first.
+    fn joins(&mut self) {
+        let user = self.ns.is_joined(NEWUSER);
+        if user && !self.host.is_privileged() {
+            self.join_user();
+        }
+        for kind in JOIN_ORDER {
+            if let Some(slot) = self.namespace_slot(kind) {
+                self.step(self.ns.at(kind), Op::SetNs(slot, kind));
+            }
+        }
+        if user && self.host.is_privileged() {
+            self.join_user();
+        }
+    }
+
+    fn join_user(&mut self) {
+        if let Some(slot) = self.namespace_slot(NEWUSER) {
+            let at = self.ns.at(NEWUSER);
+            self.step(at, Op::SetNs(slot, NEWUSER));
+            self.step(at, Op::BecomeRoot);
+        }
+    }
+
+    fn namespace_slot(&mut self, kind: u64) -> Option<Slot> {
+        let path = self.ns.path(kind)?.to_vec();
+        let at = self.ns.at(kind);
+        let path = self.text(at, path);
+        Some(self.need(at, Open::Namespace { path, kind }))
+    }
+
+    fn maps(&mut self) {
+        let Some(linux) = self.spec.linux() else { return };
+        let (uids, gids) = (linux.uid_mappings().as_deref(), linux.gid_mappings().as_deref());
+        let maps = idmap::Maps::new(uids.unwrap_or(&[]), gids.unwrap_or(&[]), self.host.is_privileged());
+        let at = At::field("linux.uidMappings");
+        self.spawn.maps = Some(maps);
+        self.step(at, Op::Gate(Gate::Map));
+        self.step(at, Op::BecomeRoot);
+    }
+}

@@ -1,0 +1,304 @@
+//! The operations that a plan consists of: data only.
+//!
+//! An [`Op`] says what init does, `apply.rs` does it; there is one arm per operation there and nothing to decide.
+//! Everything an operation needs is in it as bytes ready for a system call (`CString`, masks, numbers) or as a
+//! [`Slot`]: the number of a descriptor that the parent opens before the clone.
+
+use std::ffi::CString;
+
+use crate::error::At;
+use crate::plan::seccomp::Filter;
+
+/// The n-th entry of [`Plan::needs`](super::Plan::needs): an open descriptor by the time steps run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot(pub usize);
+
+/// What the parent opens before the clone, while host paths and host privilege are at hand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Need {
+    /// The config member that asks for it.
+    pub at: At,
+    /// What to open.
+    pub what: Open,
+}
+
+/// The kinds of [`Need`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Open {
+    /// A detached copy of the mount tree at a host path: `open_tree(OPEN_TREE_CLONE)`.
+    Tree {
+        /// Host path.
+        path: CString,
+        /// With the mounts below it.
+        recursive: bool,
+    },
+    /// The container's own directory in the n-th hierarchy of the cgroup plan, as a detached mount.
+    CgroupTree(usize),
+    /// The `tasks` file of the n-th v1 hierarchy of the cgroup plan, for writing.
+    CgroupTasks(usize),
+    /// A namespace file, which must be of this kind (`CLONE_NEW*`).
+    Namespace {
+        /// Host path.
+        path: CString,
+        /// `CLONE_NEW*`.
+        kind: u64,
+    },
+    /// The exec FIFO of the state directory, `O_PATH`.
+    ExecFifo,
+    /// An empty memfd: a hook's stdin, stdout or stderr.
+    Memfd,
+}
+
+/// Where a mount tree comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tree {
+    /// Cloned by the parent: it may see paths that a user namespace hides from init.
+    Slot(Slot),
+    /// Cloned by init itself: an ordinary user's process gets the privilege only inside its user namespace. The host
+    /// path is walked before the root changes.
+    Path {
+        /// Host path.
+        path: CString,
+        /// With the mounts below it.
+        recursive: bool,
+    },
+}
+
+/// One thing that init does, and the config member that asked for it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// The config member; errors print it.
+    pub at: At,
+    /// The operation.
+    pub op: Op,
+}
+
+/// Points at which init waits for the parent's word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    /// The id maps are written.
+    Map,
+    /// The prestart and createRuntime hooks have run.
+    Hooks,
+}
+
+/// Bind mount of a host tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bind {
+    /// Path inside the rootfs.
+    pub target: CString,
+    /// What is mounted.
+    pub tree: Tree,
+    /// What the container's root asks of every copied mount (`MS_SLAVE`, `MS_PRIVATE`, or 0 to stay a peer).
+    pub inherit: u64,
+    /// `MOUNT_ATTR_*` to set.
+    pub set: u64,
+    /// `MOUNT_ATTR_*` to clear because the config says so word by word: failing to is an error.
+    pub clear: u64,
+    /// `MOUNT_ATTR_*` to clear because a remount with given flags drops the others; a user namespace may forbid that.
+    pub drop: u64,
+    /// Propagation words, in order (`MS_*`, with `MS_REC`).
+    pub propagation: Vec<u64>,
+    /// One of the few files of procfs that may be covered.
+    pub may_cover_proc: bool,
+}
+
+/// A parameter of a file system (`fsconfig(2)`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Param {
+    /// Name.
+    pub key: CString,
+    /// `None` is a flag.
+    pub value: Option<CString>,
+}
+
+/// A new file system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filesystem {
+    /// Path inside the rootfs.
+    pub target: CString,
+    /// Type, for `fsopen(2)`.
+    pub fstype: CString,
+    /// Parameters in order, the source first.
+    pub params: Vec<Param>,
+    /// `MOUNT_ATTR_*`.
+    pub attr: u64,
+    /// Propagation words, in order.
+    pub propagation: Vec<u64>,
+    /// What the mountpoint has to be.
+    pub mountpoint: Mountpoint,
+    /// This mount serves as the procfs handle of later steps.
+    pub is_proc: bool,
+    /// procfs itself, or over one of the few files of it that may be covered.
+    pub may_cover_proc: bool,
+}
+
+/// What a mountpoint has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mountpoint {
+    /// A directory; symlinks inside the rootfs are followed, what is missing is made.
+    Directory,
+    /// The same, and its mode, if it was there, is the new file system's (tmpfs without `mode=`).
+    KeepMode,
+    /// A directory at exactly this path, no component a symlink (procfs and sysfs: CVE-2019-19921, CVE-2023-27561).
+    Ordinary,
+}
+
+/// A device node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// Path inside the rootfs.
+    pub path: CString,
+    /// `S_IFCHR`, `S_IFBLK` or `S_IFIFO` and the permission bits.
+    pub mode: u32,
+    /// Device number, 0 for a FIFO.
+    pub rdev: u64,
+    /// Owner inside the container.
+    pub uid: u32,
+    /// Group inside the container.
+    pub gid: u32,
+    /// In a user namespace `mknod(2)` is refused: the host's node is bound instead.
+    pub bind: Option<Tree>,
+}
+
+/// A program with its arguments and environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// Paths to try, in order: one for a path with a slash, else one per `PATH` directory.
+    pub candidates: Vec<CString>,
+    /// `argv`.
+    pub argv: Vec<CString>,
+    /// `envp`.
+    pub env: Vec<CString>,
+    /// Append `HOME` from the container's `/etc/passwd` (uid).
+    pub home_of: Option<u32>,
+}
+
+/// A hook that runs in the container: createContainer or startContainer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerHook {
+    /// Which of [`Plan::images`](super::Plan::images).
+    pub image: usize,
+    /// The runtime-spec's name of the list.
+    pub list: &'static str,
+    /// Its place in the list.
+    pub index: usize,
+    /// Seconds, if limited.
+    pub timeout: Option<u32>,
+    /// The state document in two halves; the pid, known only to init, goes between.
+    pub state: [Vec<u8>; 2],
+    /// stdin, stdout, stderr: memfds.
+    pub stdio: [Slot; 3],
+}
+
+/// The operations. Paths are inside the rootfs unless said otherwise.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Op {
+    /// Wait for the parent.
+    Gate(Gate),
+    /// All ids 0 in the new user namespace.
+    BecomeRoot,
+    /// `prctl(PR_SET_DUMPABLE, 0)`: nobody may trace init or open its descriptors until `execve`.
+    Undumpable,
+    /// `unshare(CLONE_NEW*)`.
+    Unshare(u64),
+    /// Join a namespace of this kind.
+    SetNs(Slot, u64),
+    /// Clone the next process and hand over to it: pid and time namespaces hold for children only.
+    Fork(u64),
+    /// Write `0` to these `tasks` files: the calling thread moves itself, which needs no RCU grace period.
+    JoinCgroup(Vec<Slot>),
+    /// Write `/proc/self/oom_score_adj`.
+    OomScore(CString),
+    /// Join a new session keyring of this name and add these permissions to it.
+    Keyring(CString, u32),
+    /// `lo` up.
+    LoopbackUp,
+    /// Set the propagation of `/` and everything below (`MS_*`).
+    Propagate(u64),
+    /// Put the rootfs over `/` of the new mount namespace.
+    AttachRoot {
+        /// The rootfs.
+        tree: Tree,
+        /// As [`Bind::inherit`].
+        inherit: u64,
+    },
+    /// Open the rootfs (a host path) without a mount namespace of our own.
+    OpenRoot(CString),
+    /// Bind mount.
+    Bind(Bind),
+    /// New file system.
+    Filesystem(Filesystem),
+    /// Make the mount at this path read-only, now that nothing more is made in it.
+    RemountReadonly(CString),
+    /// Device node.
+    Device(Device),
+    /// Symlink: target, path. Left alone if something is there.
+    Symlink(CString, CString),
+    /// `/dev/ptmx` → `pts/ptmx`, replacing whatever is there.
+    Ptmx,
+    /// Run a hook inside the container.
+    Hook(ContainerHook),
+    /// `pivot_root(2)` into the rootfs and drop the old root.
+    PivotRoot,
+    /// Enter the rootfs by `chroot(2)`.
+    Chroot,
+    /// Propagation of the new root (`MS_*`), after the pivot.
+    RootPropagation(u64),
+    /// Of stdin, stdout and stderr, those that are the host's `/dev/null` become the container's.
+    ReopenNull,
+    /// `mkdir -p` of `process.cwd`.
+    MakeCwd(CString),
+    /// The root mount becomes read-only.
+    RootReadonly,
+    /// `umask(2)`.
+    Umask(u32),
+    /// `sethostname(2)`.
+    Hostname(CString),
+    /// `setdomainname(2)`.
+    Domainname(CString),
+    /// Write a value to a file below `/proc/sys`.
+    Sysctl(CString, CString),
+    /// Read-only over itself, with what is below.
+    Readonly(CString),
+    /// Hidden behind `/dev/null` or an empty directory.
+    Mask(CString),
+    /// `prctl(PR_SET_NO_NEW_PRIVS)`.
+    NoNewPrivs,
+    /// `prlimit(2)`: resource, soft, hard.
+    Rlimit(u32, u64, u64),
+    /// Load the filter.
+    Seccomp(Filter),
+    /// Into `process.cwd`, resolved inside the root, no magic link followed (CVE-2024-21626); if that is refused, it is
+    /// tried again as the user.
+    Chdir(CString),
+    /// Drop every capability that is not in the mask from the bounding set.
+    Bounding(u64),
+    /// `fchown` of fds 0 to 2, groups, gid, uid; capabilities are kept across the change.
+    User {
+        /// In the container's user namespace.
+        uid: u32,
+        /// In the container's user namespace.
+        gid: u32,
+        /// `None`: `setgroups(2)` is denied in this user namespace.
+        groups: Option<Vec<u32>>,
+    },
+    /// Effective, permitted, inheritable.
+    Capabilities(u64, u64, u64),
+    /// Raise these.
+    Ambient(u64),
+    /// The cwd again, as the user, if need be.
+    ChdirAsUser(CString),
+    /// The program is looked up now, so that `create` can say what is wrong.
+    FindProgram,
+    /// Everything is in place: tell the parent and wait for its word.
+    Ready,
+    /// Open `/proc/self/fd` of the container's own procfs, through which the exec FIFO will be opened.
+    ArmStart,
+    /// Wait on the exec FIFO for `start`.
+    AwaitStart(Slot),
+    /// Close every descriptor from this number on, but for the one that a failing `execve(2)` is reported on.
+    CloseFrom(u32),
+    /// `execve(2)` of the program.
+    Exec,
+}

@@ -1,0 +1,398 @@
+//! The root file system: mounts, `/dev`, masked and read-only paths, and the change of root.
+//!
+//! Every path here is a path inside the rootfs, resolved by `root.rs` when the step runs; the only host paths are the
+//! sources of bind mounts and the rootfs itself, which the parent opens ([`Open::Tree`]).
+
+use std::ffi::{CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType, Mount};
+
+use super::libc_flag::{
+    ATTR_ATIME, ATTR_NODEV, ATTR_NODIRATIME, ATTR_NOEXEC, ATTR_NOSUID, ATTR_NOSYMFOLLOW, ATTR_RDONLY, MS_PRIVATE,
+    MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE, NEWCGROUP, NEWNS, NEWUSER,
+};
+use super::mount_options::{self, Options};
+use super::{Bind, Device, Filesystem, Mountpoint, Op, Open, Param, Planner, Tree};
+use crate::error::{At, Problem};
+use crate::plan::cgroup::Mode;
+
+/// Flags that a bind remount sets exactly; access times are kept unless the options name them, as mount(8) does.
+const REMOUNT: u64 = ATTR_RDONLY | ATTR_NOSUID | ATTR_NODEV | ATTR_NOEXEC | ATTR_NOSYMFOLLOW;
+
+/// Nodes that every container has (config-linux.md#default-devices).
+const DEFAULT_DEVICES: [(&str, u32, u32); 6] =
+    [("/dev/null", 1, 3), ("/dev/random", 1, 8), ("/dev/full", 1, 7), ("/dev/tty", 5, 0), ("/dev/zero", 1, 5), ("/dev/urandom", 1, 9)];
+
+/// Links that every container has.
+const DEFAULT_LINKS: [(&str, &str); 4] = [
+    ("/proc/self/fd", "/dev/fd"),
+    ("/proc/self/fd/0", "/dev/stdin"),
+    ("/proc/self/fd/1", "/dev/stdout"),
+    ("/proc/self/fd/2", "/dev/stderr"),
+];
+
+/// Files of procfs that a mount may cover: lxcfs and its like present per-container values there.
+const COVERABLE: [&str; 10] = [
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/meminfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/uptime",
+    "/proc/loadavg",
+    "/proc/slabinfo",
+    "/proc/sys/kernel/ns_last_pid",
+    "/proc/sys/crypto/fips_enabled",
+];
+
+const S_IFIFO: u32 = 0o010_000;
+const S_IFCHR: u32 = 0o020_000;
+const S_IFBLK: u32 = 0o060_000;
+
+impl Planner<'_> {
+    fn linux(&self) -> Option<&Linux> {
+        self.spec.linux().as_ref()
+    }
+
+    pub(super) fn rootfs(&mut self) {
+        if !self.ns.has(NEWNS) {
+            return self.rootfs_without_mount_namespace();
+        }
+        let propagation = self.root_propagation();
+        let at = At::field("linux.rootfsPropagation");
+        // A shared "/" would carry our mounts to the host; only the config may ask for that (after the pivot).
+        let base = if propagation & (MS_SHARED | MS_UNBINDABLE) != 0 { MS_SLAVE | MS_REC } else { propagation };
+        self.step(at, Op::Propagate(base));
+        let inherit = if propagation & MS_SHARED != 0 { 0 } else { base };
+        let path = self.root_path();
+        let at = At::field("root.path");
+        let tree = self.tree(at, path, true);
+        self.step(at, Op::AttachRoot { tree, inherit });
+        let mounts: Vec<Mount> = self.spec.mounts().iter().flatten().cloned().collect();
+        for (i, mount) in mounts.iter().enumerate() {
+            self.mount(i, mount, inherit);
+        }
+        let dev_is_bound = mounts.iter().any(|m| is_path(m, "/dev") && is_bind(m));
+        if !dev_is_bound {
+            self.devices();
+        }
+        for (i, mount) in mounts.iter().enumerate() {
+            self.late_readonly(i, mount);
+        }
+    }
+
+    fn rootfs_without_mount_namespace(&mut self) {
+        let path = self.root_path();
+        self.step(At::field("root.path"), Op::OpenRoot(path));
+        if self.spec.mounts().as_ref().is_some_and(|m| !m.is_empty()) {
+            let text = "mounts need a mount namespace: without one they would be made on the host";
+            self.problem(At::field("mounts"), "config.md#mounts", text);
+        }
+    }
+
+    fn root_path(&mut self) -> CString {
+        let path = self.spec.root().as_ref().map_or(Path::new("rootfs"), |r| r.path().as_path());
+        let absolute = self.request.bundle.join(path);
+        self.text(At::field("root.path"), absolute.into_os_string().into_encoded_bytes())
+    }
+
+    fn root_propagation(&self) -> u64 {
+        match self.linux().and_then(|l| l.rootfs_propagation().as_deref()) {
+            Some("private" | "rprivate") => MS_PRIVATE | MS_REC,
+            Some("shared") => MS_SHARED,
+            Some("rshared") => MS_SHARED | MS_REC,
+            Some("unbindable") => MS_UNBINDABLE,
+            Some("runbindable") => MS_UNBINDABLE | MS_REC,
+            _ => MS_SLAVE | MS_REC,
+        }
+    }
+
+    /// A host tree: cloned by the parent if it may, else by init.
+    fn tree(&mut self, at: At, path: CString, recursive: bool) -> Tree {
+        if self.host.is_privileged() {
+            Tree::Slot(self.need(at, Open::Tree { path, recursive }))
+        } else {
+            Tree::Path { path, recursive }
+        }
+    }
+
+    fn mount(&mut self, index: usize, mount: &Mount, inherit: u64) {
+        let options = mount_options::parse(mount.options().as_deref().unwrap_or(&[]));
+        let at = At::item("mounts[#]", index);
+        let target = self.text(At::item("mounts[#].destination", index), mount.destination().as_os_str().as_bytes());
+        if clean(mount.destination()) == b"/" {
+            let text = format!("mountpoint {:?} is on the top of rootfs", mount.destination());
+            return self.problem(At::item("mounts[#].destination", index), "config.md#mounts", text);
+        }
+        match mount.typ().as_deref().unwrap_or("") {
+            _ if is_bind(mount) => self.bind(index, mount, target, options, inherit),
+            "cgroup" => self.cgroup_mount(at, target, &options),
+            fstype => {
+                let source = mount.source().as_ref().map_or(OsStr::new(""), |s| s.as_os_str());
+                self.filesystem(at, target, fstype, source.as_bytes(), &options);
+            }
+        }
+    }
+
+    fn bind(&mut self, index: usize, mount: &Mount, target: CString, options: Options, inherit: u64) {
+        let at = At::item("mounts[#].source", index);
+        let Some(source) = mount.source().as_ref().filter(|s| !s.as_os_str().is_empty()) else {
+            return self.problem(at, "config.md#mounts", "a bind mount needs a source");
+        };
+        if !options.data.is_empty() {
+            let text = "bind mounts cannot have any filesystem-specific options applied: ignored";
+            self.problems.push(Problem::warning(At::item("mounts[#].options", index), "config.md#mounts", text));
+        }
+        let path = self.text(at, self.request.bundle.join(source).into_os_string().into_encoded_bytes());
+        let recursive = options.recursive || mount.typ().as_deref() == Some("rbind");
+        let tree = self.tree(at, path, recursive);
+        let (set, clear) = with_whole_atime(options.set, options.clear);
+        let drop = if set | clear == 0 { 0 } else { REMOUNT & !set & !clear };
+        let propagation = options.propagation;
+        let may_cover_proc = may_cover(mount.destination());
+        let op = Op::Bind(Bind { target, tree, inherit, set, clear, drop, propagation, may_cover_proc });
+        self.step(At::item("mounts[#]", index), op);
+    }
+
+    fn filesystem(&mut self, at: At, target: CString, fstype: &str, source: &[u8], options: &Options) {
+        let late = remounts_late(fstype, target.as_bytes());
+        let mut params = Vec::new();
+        if !source.is_empty() {
+            params.push(Param { key: c"source".into(), value: Some(self.text(at, source)) });
+        }
+        for word in options.sb_flags.iter().filter(|w| !(late && **w == "ro")) {
+            params.push(Param { key: self.text(at, *word), value: None });
+        }
+        for (key, value) in &options.data {
+            let key = self.text(at, key.as_str());
+            let value = value.as_ref().map(|v| self.text(at, v.as_str()));
+            params.push(Param { key, value });
+        }
+        let (set, _) = with_whole_atime(options.set, options.clear);
+        let attr = if late { set & !ATTR_RDONLY } else { set };
+        let has_mode = options.data.iter().any(|(key, _)| key == "mode");
+        let mountpoint = match fstype {
+            "proc" | "sysfs" => Mountpoint::Ordinary,
+            "tmpfs" if !has_mode => Mountpoint::KeepMode,
+            _ => Mountpoint::Directory,
+        };
+        // With `subset=pid` there is no /proc/sys in it, so it cannot serve as the handle for sysctls.
+        let path = Path::new(OsStr::from_bytes(target.to_bytes()));
+        let is_proc = fstype == "proc" && clean(path) == b"/proc" && options.data.is_empty();
+        let may_cover_proc = fstype == "proc" || may_cover(path);
+        let fstype = self.text(at, fstype);
+        let propagation = options.propagation.clone();
+        self.step(at, Op::Filesystem(Filesystem { target, fstype, params, attr, propagation, mountpoint, is_proc, may_cover_proc }));
+    }
+
+    /// A file system that is to be read-only but in which something is made after mounting it (mountpoints below it,
+    /// device nodes): made read-only at the end.
+    fn late_readonly(&mut self, index: usize, mount: &Mount) {
+        let fstype = mount.typ().as_deref().unwrap_or("");
+        let target = mount.destination().as_os_str().as_bytes();
+        let options = mount_options::parse(mount.options().as_deref().unwrap_or(&[]));
+        if !is_bind(mount) && remounts_late(fstype, target) && options.set & ATTR_RDONLY != 0 {
+            let at = At::item("mounts[#]", index);
+            let target = self.text(at, target);
+            self.step(at, Op::RemountReadonly(target));
+        }
+    }
+
+    /// Type `cgroup`: v2's one tree, or v1's directory of hierarchies.
+    fn cgroup_mount(&mut self, at: At, target: CString, options: &Options) {
+        let own_user = self.ns.is_new(NEWUSER) || self.ns.is_joined(NEWUSER) || !self.host.is_privileged();
+        match self.host.cgroups.mode {
+            Mode::Absent => {}
+            Mode::V2 if own_user && !self.ns.has(NEWCGROUP) => {
+                // The kernel refuses a cgroup2 mount that would show more than the caller's namespace does.
+                let tree = self.tree(at, c"/sys/fs/cgroup".into(), true);
+                let (set, clear) = with_whole_atime(options.set, options.clear);
+                let propagation = options.propagation.clone();
+                self.step(at, Op::Bind(Bind { target, tree, inherit: MS_PRIVATE | MS_REC, set, clear, drop: 0, propagation, may_cover_proc: false }));
+            }
+            Mode::V2 => {
+                let plain = Options { data: vec![], ..options.clone() };
+                self.filesystem(at, target, "cgroup2", b"cgroup", &plain);
+            }
+            Mode::V1 | Mode::Hybrid => self.cgroup_v1_mount(at, &target, options),
+        }
+    }
+
+    fn cgroup_v1_mount(&mut self, at: At, target: &CString, options: &Options) {
+        let tmpfs = Options {
+            set: ATTR_NOSUID | ATTR_NODEV | ATTR_NOEXEC,
+            data: vec![("mode".into(), Some("755".into()))],
+            ..Options::default()
+        };
+        self.filesystem(at, target.clone(), "tmpfs", b"cgroup", &tmpfs);
+        let below = |name: &str| [target.as_bytes(), b"/", name.as_bytes()].concat();
+        let hierarchies: Vec<(usize, String)> =
+            self.cgroup.dirs.iter().enumerate().filter(|(_, d)| !d.v2).map(|(i, d)| (i, d.hierarchy.clone())).collect();
+        for (i, name) in hierarchies {
+            let path = self.text(at, below(&name));
+            if self.ns.is_new(NEWCGROUP) {
+                let mut own = options.clone();
+                own.data = hierarchy_parameters(&name);
+                self.filesystem(at, path, "cgroup", b"cgroup", &own);
+            } else {
+                let tree = Tree::Slot(self.need(at, Open::CgroupTree(i)));
+                let propagation = options.propagation.clone();
+                let bind = Bind { target: path, tree, inherit: MS_PRIVATE, set: options.set, clear: 0, drop: 0, propagation, may_cover_proc: false };
+                self.step(at, Op::Bind(bind));
+            }
+            for alias in name.split(',').filter(|a| *a != name) {
+                let link = self.text(at, below(alias));
+                let to = self.text(at, name.as_str());
+                self.step(at, Op::Symlink(to, link));
+            }
+        }
+        if options.set & ATTR_RDONLY != 0 {
+            self.step(at, Op::RemountReadonly(target.clone()));
+        }
+    }
+
+    fn devices(&mut self) {
+        let listed: Vec<LinuxDevice> = self.linux().and_then(|l| l.devices().clone()).unwrap_or_default();
+        for (path, major, minor) in DEFAULT_DEVICES {
+            if listed.iter().all(|d| clean(d.path()) != path.as_bytes()) {
+                let at = At::field("default devices");
+                self.device(at, path.as_bytes(), S_IFCHR | 0o666, makedev(major, minor), (0, 0));
+            }
+        }
+        for (i, device) in listed.iter().enumerate() {
+            let path = device.path().as_os_str().as_bytes();
+            if clean(device.path()) == b"/dev/ptmx" {
+                continue; // always the link to the container's own devpts
+            }
+            let kind = match device.typ() {
+                LinuxDeviceType::B => S_IFBLK,
+                LinuxDeviceType::P => S_IFIFO,
+                _ => S_IFCHR,
+            };
+            let mode = kind | (device.file_mode().unwrap_or(0o666) & 0o7777);
+            let number = |n: i64| u32::try_from(n).unwrap_or(0);
+            let rdev = if kind == S_IFIFO { 0 } else { makedev(number(device.major()), number(device.minor())) };
+            let owner = (device.uid().unwrap_or(0), device.gid().unwrap_or(0));
+            self.device(At::item("linux.devices[#]", i), path, mode, rdev, owner);
+        }
+        let at = At::field("default devices");
+        self.step(at, Op::Ptmx);
+        let core = self.host.has_kcore.then_some(("/proc/kcore", "/dev/core"));
+        for (to, link) in DEFAULT_LINKS.into_iter().chain(core) {
+            let (to, link) = (self.text(at, to), self.text(at, link));
+            self.step(at, Op::Symlink(to, link));
+        }
+    }
+
+    fn device(&mut self, at: At, path: &[u8], mode: u32, rdev: u64, (uid, gid): (u32, u32)) {
+        // mknod(2) needs CAP_MKNOD in the initial user namespace.
+        let in_userns = self.ns.has(NEWUSER) || self.host.user_namespace || !self.host.is_privileged();
+        let path = self.text(at, clean(Path::new(OsStr::from_bytes(path))));
+        let bind = (in_userns && mode & S_IFIFO != S_IFIFO).then(|| self.tree(at, path.clone(), false));
+        self.step(at, Op::Device(Device { path, mode, rdev, uid, gid, bind }));
+    }
+
+    pub(super) fn enter_root(&mut self) {
+        let at = At::field("root.path");
+        let own_mounts = self.ns.has(NEWNS);
+        self.step(at, if own_mounts && !self.request.no_pivot { Op::PivotRoot } else { Op::Chroot });
+        let propagation = self.root_propagation();
+        if own_mounts && propagation & (MS_SHARED | MS_UNBINDABLE) != 0 {
+            self.step(At::field("linux.rootfsPropagation"), Op::RootPropagation(propagation));
+        }
+        if own_mounts && self.request.no_pivot && propagation & MS_PRIVATE != 0 {
+            let text = "rootfsPropagation of [r]private is not safe without pivot_root";
+            self.problem(At::field("linux.rootfsPropagation"), "", text);
+        }
+        self.step(At::field("process"), Op::ReopenNull);
+        if let Some(process) = self.process() {
+            let at = At::field("process.cwd");
+            let cwd = self.text(at, process.cwd().as_os_str().as_bytes());
+            if cwd.as_bytes() != b"/" {
+                self.step(at, Op::MakeCwd(cwd));
+            }
+        }
+        if own_mounts && self.spec.root().as_ref().and_then(|r| r.readonly()).unwrap_or(false) {
+            self.step(At::field("root.readonly"), Op::RootReadonly);
+        }
+        let umask = self.process().and_then(|p| p.user().umask()).unwrap_or(0o022);
+        self.step(At::field("process.user.umask"), Op::Umask(umask));
+    }
+
+    pub(super) fn readonly_paths(&mut self) {
+        let paths = self.linux().and_then(|l| l.readonly_paths().clone()).unwrap_or_default();
+        for (i, path) in paths.iter().enumerate() {
+            let at = At::item("linux.readonlyPaths[#]", i);
+            let path = self.text(at, path.as_str());
+            self.step(at, Op::Readonly(path));
+        }
+    }
+
+    pub(super) fn masked_paths(&mut self) {
+        let paths = self.linux().and_then(|l| l.masked_paths().clone()).unwrap_or_default();
+        for (i, path) in paths.iter().enumerate() {
+            if paths.iter().take(i).any(|earlier| earlier == path) {
+                continue;
+            }
+            let at = At::item("linux.maskedPaths[#]", i);
+            let path = self.text(at, path.as_str());
+            self.step(at, Op::Mask(path));
+        }
+    }
+}
+
+/// The access-time attributes are one field for mount_setattr(2): to change it, all of it must be cleared.
+fn with_whole_atime(set: u64, clear: u64) -> (u64, u64) {
+    let touched = (set | clear) & ATTR_ATIME != 0;
+    (set, if touched { clear | ATTR_ATIME } else { clear })
+}
+
+fn is_bind(mount: &Mount) -> bool {
+    let word = |o: &String| o == "bind" || o == "rbind";
+    matches!(mount.typ().as_deref(), Some("bind" | "rbind")) || mount.options().iter().flatten().any(word)
+}
+
+fn is_path(mount: &Mount, path: &str) -> bool {
+    clean(mount.destination()) == path.as_bytes()
+}
+
+/// tmpfs and whatever lies on /dev: mountpoints and nodes are made in them after they are mounted.
+fn remounts_late(fstype: &str, target: &[u8]) -> bool {
+    fstype == "tmpfs" || clean(Path::new(OsStr::from_bytes(target))) == b"/dev"
+}
+
+/// Parameters that select a v1 hierarchy: its controllers, or its name.
+fn hierarchy_parameters(dir: &str) -> Vec<(String, Option<String>)> {
+    match dir {
+        "systemd" => vec![("none".into(), None), ("name".into(), Some("systemd".into()))],
+        controllers => controllers.split(',').map(|c| (c.into(), None)).collect(),
+    }
+}
+
+fn may_cover(path: &Path) -> bool {
+    let path = clean(path);
+    COVERABLE.iter().any(|c| c.as_bytes() == path)
+}
+
+/// The path with `.`, `..` and doubled slashes taken out, as if "/" were its root.
+fn clean(path: &Path) -> Vec<u8> {
+    let mut parts: Vec<&[u8]> = Vec::new();
+    for part in path.as_os_str().as_bytes().split(|b| *b == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    let mut cleaned = vec![b'/'];
+    cleaned.extend(parts.join(&b'/'));
+    cleaned
+}
+
+/// The kernel's device number for user space (as glibc's `makedev`).
+fn makedev(major: u32, minor: u32) -> u64 {
+    let (major, minor) = (u64::from(major), u64::from(minor));
+    (minor & 0xff) | ((major & 0xfff) << 8) | ((minor & !0xff) << 12) | ((major & !0xfff) << 32)
+}

@@ -1,0 +1,594 @@
+//! Processes: the clone, the child's loop over the plan, and the words that parent and child exchange.
+//!
+//! One of the two rooms that may hold `unsafe`. **The child's contract**, because a caller may have many threads and any
+//! of them may hold any lock at the moment of the clone: (1) no allocation or free; (2) no lock, no std I/O, no
+//! environment, no formatting, no panic; (3) only `sys` and rustix calls, with data from the plan or the stack; (4) it
+//! leaves by `execve` or `_exit`; (5) descriptors beyond stdio are close-on-exec from birth.
+//!
+//! The protocol, over one `SOCK_SEQPACKET` pair: the child sends reports of 128 bytes, the parent answers single bytes.
+//! | child | parent |
+//! |---|---|
+//! | `Pid` (after `Op::Fork`) | takes init's pid, reaps the intermediate |
+//! | reads at `Gate(Map)` | writes the id maps, GO |
+//! | `Gate`, reads at `Gate(Hooks)` | runs prestart and createRuntime hooks, GO |
+//! | `Ready`, reads | writes state and pid file, GO |
+//! | `Failed` | words the error with the step that it planned |
+//!
+//! The parent's death is the end of file in the child's read, upon which the child exits; before that the parent-death
+//! signal holds. A successful `execve` closes the child's end: the parent reads the end of file.
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, c_char};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
+
+use crate::apply::{Stage, apply};
+use crate::fault::{Fault, NOTE, Result, call};
+use crate::plan::{ContainerHook, Gate, Image, Op, Plan, Slot};
+use crate::root::{Buffer, open_same_mount};
+use crate::sys::{self, CloneArgs};
+
+const REPORT: usize = 128;
+const HEADER: usize = 14;
+const GO: [u8; 1] = [b'g'];
+
+const CLONE_PIDFD: u64 = 0x1000;
+const CLONE_PARENT: u64 = 0x8000;
+const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+const KIND_PID: u8 = 1;
+const KIND_GATE: u8 = 2;
+const KIND_READY: u8 = 3;
+const KIND_FAILED: u8 = 4;
+
+/// What the child has to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// It waits for the runtime-namespace hooks.
+    Hooks,
+    /// Everything is set up.
+    Ready,
+    /// A step failed.
+    Failed(Failure),
+    /// The channel is closed: the program runs, or init is dead.
+    Closed,
+}
+
+/// A step that failed, as it came over the channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// Index into the plan's steps; `None` before the first.
+    pub step: Option<usize>,
+    pub errno: i32,
+    pub call: String,
+    pub note: String,
+}
+
+/// Everything that the clone needs.
+pub(crate) struct Launch<'a> {
+    pub plan: &'a Plan,
+    /// The plan's needs, opened.
+    pub fds: &'a [OwnedFd],
+    /// What becomes 0, 1 and 2; `None` leaves the caller's. Numbers above 2.
+    pub stdio: [Option<OwnedFd>; 3],
+    /// v2 directory to start in.
+    pub cgroup: Option<BorrowedFd<'a>>,
+    /// The program's signal mask.
+    pub signal_mask: u64,
+}
+
+/// The init process, seen from the parent.
+#[derive(Debug)]
+pub(crate) struct Init {
+    pub pid: u32,
+    pub pidfd: OwnedFd,
+    channel: OwnedFd,
+}
+
+/// Clones the child and returns at once, or, with an intermediate, when init's pid is known.
+pub(crate) fn spawn(launch: &Launch<'_>) -> Result<Init> {
+    let (ours, theirs) = call(
+        "socketpair",
+        rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None),
+    )?;
+    let mut child = Child::prepare(launch, ours.as_raw_fd(), theirs.as_raw_fd());
+    let mut pidfd: RawFd = -1;
+    let mut flags = CLONE_PIDFD | CLONE_CLEAR_SIGHAND | launch.plan.spawn.flags;
+    if launch.cgroup.is_some() {
+        flags |= CLONE_INTO_CGROUP;
+    }
+    let args = CloneArgs {
+        flags,
+        pidfd: &raw mut pidfd as u64,
+        exit_signal: libc::SIGCHLD.unsigned_abs().into(),
+        cgroup: launch.cgroup.map_or(0, |fd| u64::from(fd.as_raw_fd().unsigned_abs())),
+        ..CloneArgs::default()
+    };
+    // A handler of the caller's must not run in the child before CLONE_CLEAR_SIGHAND's effect is all there is.
+    let mask = call("rt_sigprocmask", sys::signal_mask())?;
+    call("rt_sigprocmask", sys::set_signal_mask(u64::MAX))?;
+    // SAFETY: the child enters `Child::main`, which keeps the contract at the head of this file and never returns.
+    let cloned = match unsafe { sys::clone3(&args) } {
+        Ok(0) => child.main(),
+        result => result,
+    };
+    call("rt_sigprocmask", sys::set_signal_mask(mask))?;
+    let pid = call("clone3", cloned)?;
+    drop(theirs);
+    let pidfd = sys::own(pidfd).ok_or(Fault::new("clone3", Errno::BADF))?;
+    let mut init = Init { pid, pidfd, channel: ours };
+    if launch.plan.steps.iter().any(|step| matches!(step.op, Op::Fork(_))) {
+        init.follow_fork()?;
+    }
+    Ok(init)
+}
+
+impl Init {
+    /// The intermediate reports init's pid and exits. If it fails instead, its report is left to be read.
+    fn follow_fork(&mut self) -> Result<()> {
+        let mut report = [0u8; REPORT];
+        let len = receive(self.channel.as_fd(), &mut report, RecvFlags::PEEK)?;
+        if report.first() != Some(&KIND_PID) || len == 0 {
+            return Ok(());
+        }
+        receive(self.channel.as_fd(), &mut report, RecvFlags::empty())?;
+        let pid = number(&report, 4);
+        let intermediate = std::mem::replace(&mut self.pidfd, open_pidfd(pid)?);
+        self.pid = pid;
+        call("waitid", rustix::process::waitid(WaitId::PidFd(intermediate.as_fd()), WaitIdOptions::EXITED)).map(drop)
+    }
+
+    /// The child's next word.
+    pub fn next(&self) -> Result<Event> {
+        let mut report = [0u8; REPORT];
+        let len = receive(self.channel.as_fd(), &mut report, RecvFlags::empty())?;
+        Ok(decode(report.get(..len).unwrap_or(&[])))
+    }
+
+    /// Lets the child go on. A child that died meanwhile is found out by [`Init::next`].
+    pub fn go(&self) {
+        let _ = rustix::net::send(&self.channel, &GO, SendFlags::NOSIGNAL);
+    }
+}
+
+fn open_pidfd(pid: u32) -> Result<OwnedFd> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Fault::new("pidfd_open", Errno::SRCH))?;
+    call("pidfd_open", rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()))
+}
+
+fn receive(channel: BorrowedFd<'_>, report: &mut [u8; REPORT], flags: RecvFlags) -> Result<usize> {
+    loop {
+        match rustix::net::recv(channel, &mut report[..], flags) {
+            Err(Errno::INTR) => {}
+            Err(Errno::CONNRESET) => return Ok(0), // the child died with our GO unread
+            result => return call("recvfrom", result).map(|(len, _)| len),
+        }
+    }
+}
+
+/// Reads a report, from the channel or from the exec FIFO.
+pub(crate) fn decode(report: &[u8]) -> Event {
+    match report.first().copied() {
+        Some(KIND_GATE) => Event::Hooks,
+        Some(KIND_READY) => Event::Ready,
+        Some(KIND_FAILED) => {
+            let length = |at: usize| report.get(at).copied().map_or(0, usize::from);
+            let text = |from: usize, len: usize| {
+                String::from_utf8_lossy(report.get(from..from + len).unwrap_or(&[])).into_owned()
+            };
+            Event::Failed(Failure {
+                step: usize::try_from(number(report, 4)).ok().filter(|step| *step != u32::MAX as usize),
+                errno: i32::try_from(number(report, 8)).unwrap_or(0),
+                call: text(HEADER, length(12)),
+                note: text(HEADER + length(12), length(13)),
+            })
+        }
+        _ => Event::Closed,
+    }
+}
+
+fn number(report: &[u8], at: usize) -> u32 {
+    report.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes)
+}
+
+fn encode(kind: u8, step: u32, fault: &Fault) -> [u8; REPORT] {
+    let mut report = [0u8; REPORT];
+    let name = fault.call.as_bytes();
+    let name = name.get(..name.len().min(REPORT - HEADER - NOTE)).unwrap_or(&[]);
+    let note = fault.note.as_bytes();
+    let lengths = [u8::try_from(name.len()).unwrap_or(0), u8::try_from(note.len()).unwrap_or(0)];
+    let header = [kind, 0, 0, 0].into_iter().chain(step.to_le_bytes()).chain(fault.errno.to_le_bytes()).chain(lengths);
+    for (to, from) in report.iter_mut().zip(header.chain(name.iter().copied()).chain(note.iter().copied())) {
+        *to = from;
+    }
+    report
+}
+
+/// `argv` and `envp` of an image: pointers into the plan, made before the clone.
+struct Pointers {
+    argv: Vec<*const c_char>,
+    /// One slot more than variables, for HOME, and the null at the end.
+    env: Vec<*const c_char>,
+}
+
+impl Pointers {
+    fn new(image: &Image) -> Self {
+        let argv = image.argv.iter().map(|a| a.as_ptr()).chain([std::ptr::null()]).collect();
+        let env = image.env.iter().map(|e| e.as_ptr()).chain([std::ptr::null(); 2]).collect();
+        Pointers { argv, env }
+    }
+}
+
+/// The child's whole world, prepared by the parent.
+struct Child<'a> {
+    plan: &'a Plan,
+    stage: Stage<'a>,
+    stdio: [RawFd; 3],
+    channel: RawFd,
+    /// Numbers that stay open, ascending.
+    keep: Vec<u32>,
+    images: Vec<Pointers>,
+    signal_mask: u64,
+    /// Which candidate of the program's image was found.
+    program: usize,
+    home: Buffer,
+    /// `/proc/self/fd` of the container's procfs.
+    own_fds: Option<OwnedFd>,
+    /// The exec FIFO, once `start` has opened it.
+    fifo: Option<OwnedFd>,
+}
+
+impl<'a> Child<'a> {
+    fn prepare(launch: &Launch<'a>, parents_end: RawFd, channel: RawFd) -> Self {
+        let numbers: Vec<RawFd> = launch.fds.iter().map(AsRawFd::as_raw_fd).collect();
+        let stdio = launch.stdio.each_ref().map(|fd| fd.as_ref().map_or(-1, AsRawFd::as_raw_fd));
+        let preserved = (3..3 + launch.plan.spawn.preserve_fds).map(u32::cast_signed);
+        let mut keep: Vec<u32> =
+            numbers.iter().copied().chain([channel]).chain(preserved).filter_map(|fd| u32::try_from(fd).ok()).collect();
+        keep.retain(|fd| i32::try_from(*fd) != Ok(parents_end));
+        keep.sort_unstable();
+        // The vector lives as long as the child, which never returns: leaking it gives the stage a plain slice.
+        let fds: &'static [RawFd] = Vec::leak(numbers);
+        Child {
+            plan: launch.plan,
+            stage: Stage::new(fds),
+            stdio,
+            channel,
+            keep,
+            images: launch.plan.images.iter().map(Pointers::new).collect(),
+            signal_mask: launch.signal_mask,
+            program: 0,
+            home: Buffer::new(),
+            own_fds: None,
+            fifo: None,
+        }
+    }
+
+    fn main(&mut self) -> ! {
+        if let Err(fault) = self.prologue() {
+            self.fail(u32::MAX, &fault);
+        }
+        let plan = self.plan;
+        for (number, step) in (0u32..).zip(&plan.steps) {
+            if let Err(fault) = self.step(&step.op) {
+                self.fail(number, &fault);
+            }
+        }
+        sys::exit(255)
+    }
+
+    fn prologue(&mut self) -> Result<()> {
+        for (number, fd) in (0..).zip(self.stdio) {
+            if fd >= 0 {
+                call("dup3", sys::dup_onto(sys::borrow(fd), number))?;
+            }
+        }
+        self.close_foreign(3)?;
+        call("rt_sigaction", sys::default_signal(libc::SIGPIPE))?;
+        rustix::process::umask(Mode::empty());
+        self.lead()?;
+        call("rt_sigprocmask", sys::set_signal_mask(self.signal_mask))
+    }
+
+    /// What every process that may be init does first.
+    fn lead(&self) -> Result<()> {
+        let kill = libc::SIGKILL.unsigned_abs().into();
+        call("prctl(PR_SET_PDEATHSIG)", sys::prctl(libc::PR_SET_PDEATHSIG, kill, 0))?;
+        let _ = rustix::process::setsid(); // EPERM: we lead one already
+        Ok(())
+    }
+
+    /// Closes what is not ours: descriptors of the caller that are not close-on-exec, and other containers' channels,
+    /// which must not be kept open by us.
+    fn close_foreign(&self, from: u32) -> Result<()> {
+        let mut next = from;
+        for fd in self.keep.iter().copied().filter(|fd| *fd >= from) {
+            if fd > next {
+                call("close_range", sys::close_range(next, fd - 1, false))?;
+            }
+            next = fd + 1;
+        }
+        call("close_range", sys::close_range(next, u32::MAX, false))
+    }
+
+    fn step(&mut self, op: &Op) -> Result<()> {
+        match op {
+            Op::Fork(flags) => self.fork(*flags),
+            Op::Gate(Gate::Map) => self.wait_for_go(),
+            Op::Gate(Gate::Hooks) => {
+                self.report(KIND_GATE, 0);
+                self.wait_for_go()
+            }
+            Op::Hook(hook) => self.hook(hook),
+            Op::ArmStart => {
+                let flags = OFlags::PATH | OFlags::DIRECTORY;
+                self.own_fds = Some(open_same_mount(self.stage.proc()?, c"self/fd", flags)?);
+                Ok(())
+            }
+            Op::FindProgram => self.find_program(),
+            Op::Ready => {
+                self.report(KIND_READY, 0);
+                self.wait_for_go()
+            }
+            Op::AwaitStart(slot) => self.await_start(*slot),
+            Op::CloseFrom(from) => {
+                self.close_all_but_the_reports(*from);
+                Ok(())
+            }
+            Op::Exec => Err(self.exec()),
+            op => apply(&mut self.stage, op),
+        }
+    }
+
+    fn report(&self, kind: u8, number: u32) {
+        let report = encode(kind, number, &Fault::new("", Errno::from_raw_os_error(0)));
+        let _ = rustix::io::write(sys::borrow(self.channel), &report);
+    }
+
+    fn wait_for_go(&self) -> Result<()> {
+        let mut byte = [0u8; 1];
+        loop {
+            match rustix::io::read(sys::borrow(self.channel), &mut byte) {
+                Err(Errno::INTR) => {}
+                Ok(1) => return Ok(()),
+                _ => sys::exit(1), // the parent is gone, and so is the wish for a container
+            }
+        }
+    }
+
+    fn fail(&mut self, step: u32, fault: &Fault) -> ! {
+        let report = encode(KIND_FAILED, step, fault);
+        match &self.fifo {
+            None => drop(rustix::io::write(sys::borrow(self.channel), &report)),
+            Some(fifo) if is_read(fifo.as_fd()) => drop(rustix::io::write(fifo, &report)),
+            Some(_) => complain(fault),
+        }
+        // 255 is what callers see of a program that could not be executed after `start`.
+        sys::exit(if self.fifo.is_some() { 255 } else { 1 })
+    }
+
+    /// Clones init; this process, the intermediate, reports its pid and ends.
+    fn fork(&mut self, flags: u64) -> Result<()> {
+        // CLONE_PARENT: init is a child of the runtime. It takes the exit signal of this process, so none is given.
+        let args = CloneArgs { flags: flags | CLONE_PARENT, ..CloneArgs::default() };
+        // SAFETY: still in the child: parent and child go on under the same contract.
+        match call("clone3", unsafe { sys::clone3(&args) })? {
+            0 => self.lead(),
+            pid => {
+                self.report(KIND_PID, pid);
+                sys::exit(0)
+            }
+        }
+    }
+
+    fn find_program(&mut self) -> Result<()> {
+        let Some(image) = self.plan.images.last() else { return Err(Fault::new("execve", Errno::NOENT)) };
+        if let Some(uid) = image.home_of {
+            crate::home::find(uid, &mut self.home)?;
+        }
+        let by_path = image.argv.first().is_some_and(|name| name.to_bytes().contains(&b'/'));
+        let mut missing = Fault::new("stat", Errno::NOENT);
+        for (number, path) in image.candidates.iter().enumerate() {
+            match executable(path) {
+                Ok(()) => {
+                    self.program = number;
+                    return Ok(());
+                }
+                // A name that is looked up in PATH is simply not found, whatever the reason for each directory.
+                Err(fault) if by_path => missing = fault,
+                Err(_) => {}
+            }
+        }
+        Err(missing)
+    }
+
+    fn await_start(&mut self, slot: Slot) -> Result<()> {
+        let mut name = Buffer::new();
+        name.push_number(self.stage.fd(slot).unsigned_abs())?;
+        let dir = self.own_fds.as_ref().ok_or(Fault::new("openat", Errno::BADF))?;
+        let fifo = loop {
+            match rustix::fs::openat(dir, name.as_cstr(), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
+                Err(Errno::INTR) => {}
+                result => break call("openat", result)?,
+            }
+        };
+        call("write", rustix::io::write(&fifo, b"0"))?;
+        self.fifo = Some(fifo);
+        Ok(())
+    }
+
+    /// For real, and not only on `execve`: nothing may be reachable through `/proc/self/fd` while the kernel resolves the
+    /// program and its interpreter (CVE-2024-21626). What stays is a socket or FIFO that is close-on-exec. A seccomp
+    /// profile may refuse `close_range`: everything is close-on-exec from birth.
+    fn close_all_but_the_reports(&mut self, from: u32) {
+        self.keep.clear(); // frees nothing: the memory stays
+        let reports = self.fifo.as_ref().map_or(self.channel, AsRawFd::as_raw_fd);
+        if let Ok(fd) = u32::try_from(reports) {
+            self.keep.push(fd); // within capacity: the channel was in it
+        }
+        let _ = self.close_foreign(from);
+    }
+
+    fn exec(&mut self) -> Fault {
+        let last = self.images.len().saturating_sub(1);
+        self.exec_image(last, self.program)
+    }
+
+    fn exec_image(&mut self, number: usize, candidate: usize) -> Fault {
+        let missing = Fault::new("execve", Errno::NOENT);
+        let Some(image) = self.plan.images.get(number) else { return missing };
+        let Some(path) = image.candidates.get(candidate) else { return missing };
+        let Some(pointers) = self.images.get_mut(number) else { return missing };
+        if image.home_of.is_some()
+            && let Some(slot) = pointers.env.get_mut(image.env.len())
+        {
+            *slot = self.home.as_cstr().as_ptr();
+        }
+        // SAFETY: `Pointers::new` ends both with null, and they point into the plan and `self.home`, which live.
+        let errno = unsafe { sys::execve(path, &pointers.argv, &pointers.env) };
+        Fault::new("execve", errno).with_note(path.to_bytes())
+    }
+
+    /// Runs a hook inside the container. stdin, stdout and stderr are memfds: nothing blocks, nothing is to be drained.
+    fn hook(&mut self, hook: &ContainerHook) -> Result<()> {
+        let [input, output, errors] = hook.stdio.map(|slot| self.stage.fd(slot));
+        let mut pid = Buffer::new();
+        pid.push_number(rustix::process::getpid().as_raw_nonzero().get().unsigned_abs())?;
+        let [head, tail] = &hook.state;
+        for part in [head.as_slice(), pid.as_bytes(), tail.as_slice()] {
+            call("write", rustix::io::write(sys::borrow(input), part))?;
+        }
+        call("lseek", rustix::fs::seek(sys::borrow(input), rustix::fs::SeekFrom::Start(0)))?;
+        let mut pidfd: RawFd = -1;
+        // SAFETY: still in the child: the hook's process goes on under the same contract until its `execve`.
+        if call("clone", unsafe { sys::fork(&mut pidfd) })? == 0 {
+            self.become_hook(hook, [input, output, errors]);
+        }
+        let pidfd = sys::own(pidfd).ok_or(Fault::new("clone", Errno::BADF))?;
+        let ended = wait_for_hook(pidfd.as_fd(), hook.timeout)?;
+        match hook_failure(ended, hook)? {
+            None => Ok(()),
+            Some(text) => Err(Fault::new("", Errno::from_raw_os_error(0)).with_note(text.as_bytes())),
+        }
+    }
+
+    fn become_hook(&mut self, hook: &ContainerHook, stdio: [RawFd; 3]) -> ! {
+        for (number, fd) in (0..).zip(stdio) {
+            let _ = sys::dup_onto(sys::borrow(fd), number);
+        }
+        if hook.list == "createContainer" {
+            let _ = self.stage.enter_rootfs(); // runc's cwd for it; the path of the hook is still the host's
+        }
+        let _ = sys::close_range(3, u32::MAX, false);
+        complain(&self.exec_image(hook.image, 0));
+        sys::exit(127)
+    }
+}
+
+/// Whether somebody has the other end of the FIFO open: writing to one without a reader would kill us with SIGPIPE.
+fn is_read(fifo: BorrowedFd<'_>) -> bool {
+    let mut poll = [PollFd::from_borrowed_fd(fifo, PollFlags::OUT)];
+    let _ = rustix::event::poll(&mut poll, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+    poll.iter().all(|p| !p.revents().contains(PollFlags::ERR))
+}
+
+/// The last resort, on the container's own stderr, in runc's words: `exec /x: exec format error`.
+fn complain(fault: &Fault) {
+    let mut text = Buffer::new();
+    let parts: [&[u8]; 4] = match fault.call {
+        "execve" => [b"exec ", fault.note.as_bytes(), b": ", errno_text(fault.errno)],
+        "" => [b"error running ", fault.note.as_bytes(), b"", b""],
+        name => [name.as_bytes(), b": ", errno_text(fault.errno), b""],
+    };
+    for part in parts.into_iter().chain([b"\n".as_slice()]) {
+        let _ = text.push(part);
+    }
+    let _ = rustix::io::write(sys::borrow(2), text.as_bytes());
+}
+
+/// What `execve(2)` fails with; formatting any errno would take libc's locale and its locks.
+fn errno_text(errno: i32) -> &'static [u8] {
+    match errno {
+        libc::ENOENT => b"no such file or directory",
+        libc::ENOEXEC => b"exec format error",
+        libc::EACCES => b"permission denied",
+        libc::EPERM => b"operation not permitted",
+        libc::ENOMEM => b"cannot allocate memory",
+        libc::E2BIG => b"argument list too long",
+        libc::ETXTBSY => b"text file busy",
+        libc::ELOOP => b"too many levels of symbolic links",
+        libc::EIO => b"input/output error",
+        _ => b"cannot be executed",
+    }
+}
+
+fn executable(path: &CStr) -> Result<()> {
+    let stat = call("stat", rustix::fs::stat(path))?;
+    if rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory {
+        return Err(Fault::new("stat", Errno::ISDIR));
+    }
+    let access = rustix::fs::Access::EXEC_OK;
+    call("faccessat2", rustix::fs::accessat(rustix::fs::CWD, path, access, rustix::fs::AtFlags::EACCESS))
+}
+
+/// How a hook ended: its status, or `None` for running past its time.
+fn wait_for_hook(pidfd: BorrowedFd<'_>, timeout: Option<u32>) -> Result<Option<rustix::process::WaitIdStatus>> {
+    let limit = timeout.map(|s| Timespec { tv_sec: s.into(), tv_nsec: 0 });
+    let mut poll = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
+    let late = call("poll", rustix::event::poll(&mut poll, limit.as_ref()))? == 0;
+    if late {
+        let _ = rustix::process::pidfd_send_signal(pidfd, Signal::KILL);
+    }
+    let status = call("waitid", rustix::process::waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED))?;
+    Ok(status.filter(|_| !late))
+}
+
+/// `startContainer hook #0: exit status 1`, or nothing if it went well.
+fn hook_failure(ended: Option<rustix::process::WaitIdStatus>, hook: &ContainerHook) -> Result<Option<Buffer>> {
+    if ended.as_ref().and_then(rustix::process::WaitIdStatus::exit_status) == Some(0) {
+        return Ok(None);
+    }
+    let mut text = Buffer::new();
+    text.push(hook.list.as_bytes())?;
+    text.push(b" hook #")?;
+    text.push_number(u32::try_from(hook.index).unwrap_or(0))?;
+    text.push(b": ")?;
+    match ended {
+        None => {
+            text.push(b"hook ran past specified timeout of ")?;
+            text.push_number(hook.timeout.unwrap_or(0))?;
+            text.push(b".0s")?;
+        }
+        Some(status) => {
+            let (word, number) = match status.exit_status() {
+                Some(code) => (b"exit status ".as_slice(), code),
+                None => (b"signal ".as_slice(), status.terminating_signal().unwrap_or(0)),
+            };
+            text.push(word)?;
+            text.push_number(number.unsigned_abs())?;
+        }
+    }
+    Ok(Some(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_survives_the_way() {
+        let fault = Fault::new("mount_setattr", Errno::INVAL).with_note(&[b'x'; 300]);
+        let Event::Failed(failure) = decode(&encode(KIND_FAILED, 7, &fault)) else { panic!("not a failure") };
+        assert_eq!((failure.step, failure.errno), (Some(7), libc::EINVAL));
+        assert_eq!((failure.call.as_str(), failure.note.len()), ("mount_setattr", NOTE));
+        assert_eq!(decode(&[]), Event::Closed);
+        let Event::Failed(early) = decode(&encode(KIND_FAILED, u32::MAX, &fault)) else { panic!("not a failure") };
+        assert_eq!(early.step, None);
+    }
+}

@@ -1,0 +1,314 @@
+//! Thin, safe wrappers over the system calls that rustix does not have.
+//!
+//! One of the two rooms that may hold `unsafe` (the other is `spawn.rs`). One function per call, safe signature,
+//! and a `SAFETY` comment that says which kernel contract makes it sound. Everything here may run in the child
+//! after `clone3`: no allocation, no lock, no formatting, no panic. Decisions do not belong here.
+#![allow(unsafe_code)]
+
+pub(crate) mod bpf;
+
+use std::ffi::{CStr, c_char, c_long};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use rustix::io::{Errno, Result};
+
+use crate::plan::seccomp::Insn;
+
+fn check(ret: c_long) -> Result<c_long> {
+    if ret >= 0 {
+        return Ok(ret);
+    }
+    // SAFETY: __errno_location returns a valid pointer to this thread's errno; it neither allocates nor locks.
+    Err(Errno::from_raw_os_error(unsafe { *libc::__errno_location() }))
+}
+
+/// `struct clone_args` of `clone3(2)`, version 2 (Linux 5.7, with `cgroup`).
+#[repr(C)]
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct CloneArgs {
+    pub flags: u64,
+    pub pidfd: u64,
+    pub child_tid: u64,
+    pub parent_tid: u64,
+    pub exit_signal: u64,
+    pub stack: u64,
+    pub stack_size: u64,
+    pub tls: u64,
+    pub set_tid: u64,
+    pub set_tid_size: u64,
+    pub cgroup: u64,
+}
+const _: () = assert!(size_of::<CloneArgs>() == 88);
+
+/// `clone3(2)` without `CLONE_VM`: the child is a copy, as after `fork(2)`. `Ok(0)` is the child.
+///
+/// # Safety
+/// In the child, only async-signal-safe calls are allowed until `execve` or `_exit`: another thread of the
+/// caller may have held any lock (malloc's, stdio's) at the moment of the copy.
+pub(crate) unsafe fn clone3(args: &CloneArgs) -> Result<u32> {
+    // SAFETY: the kernel reads `args` (size given) and writes the pidfd to the address in it, which `spawn`
+    // points at a live i32. Without CLONE_VM no memory is shared with the child.
+    let ret = check(unsafe { libc::syscall(libc::SYS_clone3, args, size_of::<CloneArgs>()) })?;
+    Ok(u32::try_from(ret).unwrap_or(0))
+}
+
+/// `clone(2)` as `fork(2)` with a pidfd, for hooks: `clone3` is refused by common seccomp profiles.
+///
+/// # Safety
+/// As [`clone3`].
+pub(crate) unsafe fn fork(pidfd: &mut RawFd) -> Result<u32> {
+    let flags = u64::try_from(libc::CLONE_PIDFD | libc::SIGCHLD).unwrap_or(0);
+    // SAFETY: no new stack, so the child runs on its copy of this one; the kernel writes the pidfd to a live i32.
+    let ret = check(unsafe { libc::syscall(libc::SYS_clone, flags, 0usize, &raw mut *pidfd, 0usize, 0usize) })?;
+    Ok(u32::try_from(ret).unwrap_or(0))
+}
+
+/// `dup3(2)` onto a number of the caller's choice, without close-on-exec.
+pub(crate) fn dup_onto(fd: BorrowedFd<'_>, number: RawFd) -> Result<()> {
+    // SAFETY: no memory is passed. The number replaced (0, 1 or 2) is owned by nobody in the child.
+    check(unsafe { libc::syscall(libc::SYS_dup3, fd.as_raw_fd(), number, 0) }).map(drop)
+}
+
+/// Wraps the pidfd that `clone3` stored.
+pub(crate) fn own(fd: RawFd) -> Option<OwnedFd> {
+    // SAFETY: the kernel has just made this descriptor for us and nobody else knows its number.
+    (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Borrows a descriptor by number: the child knows its inherited descriptors by number only.
+pub(crate) fn borrow(fd: RawFd) -> BorrowedFd<'static> {
+    // SAFETY: the numbers come from the plan's slots (open until the child closes them itself) or are 0, 1, 2.
+    // A wrong number makes the call that uses it fail with EBADF; no memory depends on it.
+    unsafe { BorrowedFd::borrow_raw(fd) }
+}
+
+/// `close(2)` by number; errors are of no interest.
+pub(crate) fn close(fd: RawFd) {
+    // SAFETY: closes one descriptor of this process; the caller does not use the number again.
+    unsafe { libc::syscall(libc::SYS_close, fd) };
+}
+
+/// `close_range(2)`, Linux 5.9; `cloexec` marks instead of closing (5.11).
+pub(crate) fn close_range(first: u32, last: u32, cloexec: bool) -> Result<()> {
+    let flags = if cloexec { libc::CLOSE_RANGE_CLOEXEC } else { 0 };
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) }).map(drop)
+}
+
+/// `struct mount_attr` of `mount_setattr(2)`.
+#[repr(C)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct MountAttr {
+    /// `MOUNT_ATTR_*` bits to set.
+    pub set: u64,
+    /// `MOUNT_ATTR_*` bits to clear.
+    pub clear: u64,
+    /// One of `MS_SHARED`, `MS_SLAVE`, `MS_PRIVATE`, `MS_UNBINDABLE`, or 0.
+    pub propagation: u64,
+    /// User namespace for `MOUNT_ATTR_IDMAP`.
+    pub userns_fd: u64,
+}
+const _: () = assert!(size_of::<MountAttr>() == 32);
+
+/// `mount_setattr(2)`, Linux 5.12, on the mount that `fd` refers to (`AT_EMPTY_PATH`).
+pub(crate) fn mount_setattr(fd: BorrowedFd<'_>, recursive: bool, attr: &MountAttr) -> Result<()> {
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the kernel only reads the empty path and `attr`, whose size is passed along.
+    check(unsafe {
+        libc::syscall(libc::SYS_mount_setattr, fd.as_raw_fd(), c"".as_ptr(), flags, attr, size_of::<MountAttr>())
+    })
+    .map(drop)
+}
+
+/// `seccomp(2)` with `SECCOMP_SET_MODE_FILTER`, for the calling thread.
+pub(crate) fn seccomp(program: &[Insn], flags: u32) -> Result<()> {
+    #[repr(C)]
+    struct Fprog {
+        len: u16,
+        filter: *const Insn,
+    }
+    const { assert!(size_of::<Insn>() == 8) };
+    let len = u16::try_from(program.len()).map_err(|_| Errno::INVAL)?;
+    let prog = Fprog { len, filter: program.as_ptr() };
+    // SAFETY: `Insn` has the layout of `struct sock_filter`; the kernel copies `len` of them during the call.
+    check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const prog) }).map(drop)
+}
+
+/// `setns(2)`: `flags` is the kind of namespace that `fd` must be, so that a wrong file is refused with EINVAL.
+pub(crate) fn setns(fd: BorrowedFd<'_>, flags: u64) -> Result<()> {
+    // SAFETY: no memory is passed; the child is single-threaded, so no other thread's view changes.
+    check(unsafe { libc::syscall(libc::SYS_setns, fd.as_raw_fd(), flags) }).map(drop)
+}
+
+/// `unshare(2)`, for the single-threaded child.
+pub(crate) fn unshare(flags: u64) -> Result<()> {
+    // SAFETY: no memory is passed. CLONE_FILES and CLONE_VM are never among the planned flags.
+    check(unsafe { libc::syscall(libc::SYS_unshare, flags) }).map(drop)
+}
+
+/// Joins a new session keyring called `name` and returns its serial: `keyctl(KEYCTL_JOIN_SESSION_KEYRING)`.
+pub(crate) fn join_session_keyring(name: &CStr) -> Result<i32> {
+    // SAFETY: the kernel reads a NUL-terminated name.
+    let id = check(unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) })?;
+    i32::try_from(id).map_err(|_| Errno::OVERFLOW)
+}
+
+/// Reads the permissions of key `id` out of its description `type;uid;gid;perm;name`: `keyctl(KEYCTL_DESCRIBE)`.
+pub(crate) fn describe_key(id: i32, buf: &mut [u8]) -> Result<usize> {
+    // SAFETY: the kernel writes at most `buf.len()` bytes.
+    let n = check(unsafe {
+        libc::syscall(libc::SYS_keyctl, libc::KEYCTL_DESCRIBE, id, buf.as_mut_ptr(), buf.len())
+    })?;
+    usize::try_from(n).map(|n| n.min(buf.len())).map_err(|_| Errno::OVERFLOW)
+}
+
+/// `keyctl(KEYCTL_SETPERM)`.
+pub(crate) fn set_key_permissions(id: i32, perm: u32) -> Result<()> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_SETPERM, id, perm) }).map(drop)
+}
+
+/// `setgroups(2)` for this thread only (libc's would signal every thread of the process).
+pub(crate) fn setgroups(groups: &[u32]) -> Result<()> {
+    // SAFETY: the kernel reads `len` group ids.
+    check(unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) }).map(drop)
+}
+
+/// `setresgid(2)` for this thread only.
+pub(crate) fn setresgid(gid: u32) -> Result<()> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) }).map(drop)
+}
+
+/// `setresuid(2)` for this thread only.
+pub(crate) fn setresuid(uid: u32) -> Result<()> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) }).map(drop)
+}
+
+/// `prlimit(2)` of this process. `u64::MAX` is infinity.
+pub(crate) fn setrlimit(resource: u32, soft: u64, hard: u64) -> Result<()> {
+    let limit = [soft, hard];
+    // SAFETY: the kernel reads one `struct rlimit64`, two u64, and writes nothing.
+    check(unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, limit.as_ptr(), 0usize) }).map(drop)
+}
+
+/// `fchownat(2)` of the file behind `fd` itself; `u32::MAX` leaves an id as it is.
+pub(crate) fn fchown(fd: BorrowedFd<'_>, uid: u32, gid: u32) -> Result<()> {
+    // SAFETY: the kernel reads the empty path.
+    check(unsafe {
+        libc::syscall(libc::SYS_fchownat, fd.as_raw_fd(), c"".as_ptr(), uid, gid, libc::AT_EMPTY_PATH)
+    })
+    .map(drop)
+}
+
+/// `capset(2)` of this thread: effective, permitted and inheritable sets as bit masks.
+pub(crate) fn capset(effective: u64, permitted: u64, inheritable: u64) -> Result<()> {
+    #[repr(C)]
+    struct Header {
+        version: u32,
+        pid: i32,
+    }
+    let low = |mask: u64| (mask & 0xffff_ffff) as u32;
+    let high = |mask: u64| (mask >> 32) as u32;
+    let header = Header { version: 0x2008_0522, pid: 0 }; // _LINUX_CAPABILITY_VERSION_3
+    let data = [
+        [low(effective), low(permitted), low(inheritable)],
+        [high(effective), high(permitted), high(inheritable)],
+    ];
+    // SAFETY: version 3 makes the kernel read two `struct __user_cap_data_struct`, which is three u32 each.
+    check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) }).map(drop)
+}
+
+/// `prctl(2)` with integer arguments only.
+pub(crate) fn prctl(option: i32, arg2: u64, arg3: u64) -> Result<c_long> {
+    // SAFETY: the options that are passed here take integers, so no memory is touched.
+    check(unsafe { libc::syscall(libc::SYS_prctl, option, arg2, arg3, 0, 0) })
+}
+
+/// Puts a signal back to its default action: Rust's runtime ignores SIGPIPE, and what is ignored stays so across
+/// `execve`.
+pub(crate) fn default_signal(signal: i32) -> Result<()> {
+    #[repr(C)]
+    #[derive(Default)]
+    struct KernelSigaction {
+        handler: usize,
+        flags: u64,
+        restorer: usize,
+        mask: u64,
+    }
+    let action = KernelSigaction::default(); // SIG_DFL is 0
+    // SAFETY: the kernel reads `action`; with SIG_DFL no code address is involved.
+    check(unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, &raw const action, 0usize, 8usize) }).map(drop)
+}
+
+/// Sets this thread's signal mask (bit n-1 stands for signal n).
+pub(crate) fn set_signal_mask(mask: u64) -> Result<()> {
+    // SAFETY: the kernel reads eight bytes.
+    check(unsafe {
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const mask, 0usize, size_of::<u64>())
+    })
+    .map(drop)
+}
+
+/// This thread's signal mask.
+pub(crate) fn signal_mask() -> Result<u64> {
+    let mut mask = 0u64;
+    // SAFETY: the kernel writes eight bytes.
+    check(unsafe {
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, 0usize, &raw mut mask, size_of::<u64>())
+    })?;
+    Ok(mask)
+}
+
+/// `execve(2)`; returns only on failure.
+///
+/// # Safety
+/// `argv` and `envp` end with a null pointer, and every pointer before it is a NUL-terminated string that lives.
+pub(crate) unsafe fn execve(path: &CStr, argv: &[*const c_char], envp: &[*const c_char]) -> Errno {
+    // SAFETY: the caller's promise.
+    let ret = check(unsafe { libc::syscall(libc::SYS_execve, path.as_ptr(), argv.as_ptr(), envp.as_ptr()) });
+    ret.err().unwrap_or(Errno::INVAL)
+}
+
+/// `exit_group(2)`: no destructors, no flushing.
+pub(crate) fn exit(code: i32) -> ! {
+    loop {
+        // SAFETY: does not return.
+        unsafe { libc::syscall(libc::SYS_exit_group, code) };
+    }
+}
+
+/// Sets `IFF_UP` on `lo`: `socket`, `SIOCSIFFLAGS`.
+pub(crate) fn loopback_up() -> std::result::Result<(), (&'static str, Errno)> {
+    #[repr(C)]
+    struct IfReq {
+        name: [u8; 16],
+        flags: u16,
+        rest: [u8; 22],
+    }
+    const { assert!(size_of::<IfReq>() == 40) };
+    let flags = u16::try_from(libc::IFF_UP | libc::IFF_RUNNING).unwrap_or(0);
+    let mut req = IfReq { name: [0; 16], flags, rest: [0; 22] };
+    for (to, from) in req.name.iter_mut().zip(b"lo") {
+        *to = *from;
+    }
+    // SAFETY: integers only.
+    let fd = check(unsafe {
+        libc::syscall(libc::SYS_socket, libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)
+    })
+    .map_err(|e| ("socket", e))?;
+    // SAFETY: `req` has the size and layout of `struct ifreq`.
+    let ret = check(unsafe { libc::syscall(libc::SYS_ioctl, fd, libc::SIOCSIFFLAGS, &raw mut req) });
+    // SAFETY: the socket made above.
+    unsafe { libc::syscall(libc::SYS_close, fd) };
+    ret.map(drop).map_err(|e| ("ioctl(SIOCSIFFLAGS)", e))
+}
+
+/// The kind (`CLONE_NEW*`) of a namespace file: `ioctl(NS_GET_NSTYPE)`, Linux 4.11.
+pub(crate) fn namespace_kind(fd: BorrowedFd<'_>) -> Result<u64> {
+    const NS_GET_NSTYPE: u64 = 0xb703;
+    // SAFETY: no memory is passed.
+    let kind = check(unsafe { libc::syscall(libc::SYS_ioctl, fd.as_raw_fd(), NS_GET_NSTYPE, 0) })?;
+    u64::try_from(kind).map_err(|_| Errno::INVAL)
+}
