@@ -50,6 +50,11 @@ impl<'a> Stage<'a> {
         sys::own(self.fd(slot)).ok_or(Fault::new("open", Errno::BADF))
     }
 
+    /// Makes the rootfs the cwd.
+    pub fn enter_rootfs(&self) -> Result<()> {
+        call("fchdir", rustix::process::fchdir(self.root()?))
+    }
+
     fn root(&self) -> Result<BorrowedFd<'_>> {
         self.root.as_ref().map(AsFd::as_fd).ok_or(Fault::new("openat2", Errno::BADF))
     }

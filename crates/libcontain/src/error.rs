@@ -4,6 +4,7 @@
 //! go) and [`Error`] (what a command returns). Nothing here performs I/O.
 
 use std::fmt;
+use std::io;
 
 /// A place in `config.json`: a path whose `#` marks stand for list indices. `Copy` and without heap, so that
 /// every step of a plan can carry one: `At::item("mounts[#].source", 7)` prints as `mounts[7].source`.
@@ -90,6 +91,134 @@ impl fmt::Display for Problem {
     }
 }
 
+/// What sort of failure an [`Error`] is, for callers that act on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// The id has a form that no container can have.
+    InvalidId,
+    /// A container with this id is there already.
+    Exists,
+    /// No container has this id.
+    NotFound,
+    /// The container is not in the state that the command needs.
+    NotRunning,
+    /// The container is paused.
+    Paused,
+    /// The config is wrong; [`Error::problems`] has every finding.
+    Config,
+    /// The kernel or this version cannot do what was asked.
+    Unsupported,
+    /// A hook failed.
+    Hook,
+    /// The container's program cannot be executed.
+    Exec,
+    /// A system call failed.
+    Os,
+}
+
+/// Why a command failed. `Display` is the whole message in the words that engines look for, without the frame
+/// (`runc create failed: `) that the command line adds.
+#[derive(Debug)]
+pub struct Error(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    kind: Kind,
+    at: Option<At>,
+    errno: Option<i32>,
+    text: String,
+    problems: Vec<Problem>,
+}
+
+impl Error {
+    pub(crate) fn new(kind: Kind, text: impl Into<String>) -> Self {
+        Error(Box::new(Inner { kind, at: None, errno: None, text: text.into(), problems: Vec::new() }))
+    }
+
+    /// `what: no such file or directory`.
+    pub(crate) fn os(what: impl fmt::Display, error: impl Into<io::Error>) -> Self {
+        let error = error.into();
+        let mut wrapped = Error::new(Kind::Os, format!("{what}: {}", os_text(&error)));
+        wrapped.0.errno = error.raw_os_error();
+        wrapped
+    }
+
+    /// All problems of a config; the message is the first that stops the container.
+    pub(crate) fn config(problems: Vec<Problem>) -> Self {
+        let first = problems.iter().find(|p| p.level == Level::Error);
+        let mut error = Error::new(Kind::Config, first.map_or_else(String::new, Problem::to_string));
+        error.0.at = first.map(|p| p.at);
+        error.0.problems = problems;
+        error
+    }
+
+    pub(crate) fn with_at(mut self, at: At) -> Self {
+        self.0.at = Some(at);
+        self
+    }
+
+    pub(crate) fn with_errno(mut self, errno: i32) -> Self {
+        self.0.errno = Some(errno);
+        self
+    }
+
+    /// `frame: message`.
+    pub(crate) fn within(mut self, frame: impl fmt::Display) -> Self {
+        self.0.text = format!("{frame}: {}", self.0.text);
+        self
+    }
+
+    /// What sort of failure it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// The config member behind it, if one is.
+    #[must_use]
+    pub fn at(&self) -> Option<At> {
+        self.0.at
+    }
+
+    /// The errno of the system call behind it, if one is.
+    #[must_use]
+    pub fn errno(&self) -> Option<i32> {
+        self.0.errno
+    }
+
+    /// Everything that checking and planning found, when [`Kind::Config`].
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        &self.0.problems
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.text)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The text of an errno as Go and therefore runc print it: lower case, without the number. Callers look for it.
+pub(crate) fn os_text(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or(&text);
+    // "Is a directory" is "is a directory" there, but names such as "RFS specific error" keep their capitals.
+    let mut chars = text.chars();
+    match (chars.next(), chars.as_str()) {
+        (Some(first), rest) if rest.starts_with(|c: char| !c.is_uppercase()) => first.to_lowercase().chain(rest.chars()).collect(),
+        _ => text.to_owned(),
+    }
+}
+
+/// The text of an errno by number.
+pub(crate) fn errno_text(errno: i32) -> String {
+    os_text(&io::Error::from_raw_os_error(errno))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,5 +231,12 @@ mod tests {
             At::nested("linux.seccomp.syscalls[#].args[#].op", 3, 1).to_string(),
             "linux.seccomp.syscalls[3].args[1].op"
         );
+    }
+
+    #[test]
+    fn errnos_read_as_gos() {
+        for (errno, text) in [(2, "no such file or directory"), (13, "permission denied"), (21, "is a directory"), (8, "exec format error")] {
+            assert_eq!(errno_text(errno), text);
+        }
     }
 }

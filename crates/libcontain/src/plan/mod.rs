@@ -12,6 +12,7 @@ pub mod mount_options;
 mod namespaces;
 mod op;
 pub mod process;
+mod program;
 mod rootfs;
 pub mod seccomp;
 mod show;
@@ -67,9 +68,20 @@ pub struct Spawn {
     /// `CLONE_NEW*` flags of the first clone.
     pub flags: u64,
     /// Id maps that the parent writes for the new user namespace.
-    pub maps: Option<idmap::Maps>,
+    pub maps: Option<Maps>,
     /// Descriptors from 3 on that the program inherits.
     pub preserve_fds: u32,
+}
+
+/// What the parent writes into `/proc/PID/{uid_map,gid_map,setgroups}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Maps {
+    /// Content of `uid_map`.
+    pub uid: String,
+    /// Content of `gid_map`.
+    pub gid: String,
+    /// Write `deny` to `setgroups` first.
+    pub deny_setgroups: bool,
 }
 
 /// Plans a container, or says every reason why it cannot be made.
@@ -263,7 +275,7 @@ impl<'a> Planner<'a> {
         let mut sorted: Vec<_> = map.iter().collect();
         sorted.sort(); // a HashMap has no order, a plan must have one
         for (key, value) in sorted {
-            let path = self.text(at, process::sysctl_path(key));
+            let path = self.text(at, sysctl_path(key));
             let value = self.text(at, value.as_str());
             self.step(at, Op::Sysctl(path, value));
         }
@@ -277,7 +289,7 @@ impl<'a> Planner<'a> {
         if no_new_privs {
             self.step(At::field("process.noNewPrivileges"), Op::NoNewPrivs);
         }
-        for (i, limit) in process::rlimits(process).into_iter().enumerate() {
+        for (i, limit) in process::rlimits(process.rlimits().as_deref().unwrap_or(&[])).into_iter().enumerate() {
             let at = At::item("process.rlimits[#]", i);
             self.step(at, Op::Rlimit(limit.resource, limit.soft, limit.hard));
         }
@@ -286,7 +298,7 @@ impl<'a> Planner<'a> {
         if !no_new_privs {
             self.seccomp();
         }
-        let caps = process::capabilities(process);
+        let caps = process.capabilities().as_ref().map(|c| process::capabilities(c, self.host.last_cap));
         if let Some(caps) = &caps {
             self.step(At::field("process.capabilities.bounding"), Op::Bounding(caps.bounding));
         }
@@ -331,13 +343,14 @@ impl<'a> Planner<'a> {
     }
 
     fn program(&mut self, process: &Process) {
-        let env = process::environment(process);
+        let env = process::environment(process.env().as_deref().unwrap_or(&[]));
         let at = At::field("process.env");
-        let vars: Vec<CString> = env.vars.iter().map(|v| self.text(at, v.as_str())).collect();
+        let vars: Vec<CString> = env.list.iter().map(|v| self.text(at, v.as_str())).collect();
         let args = At::field("process.args");
         let argv: Vec<CString> = process.args().iter().flatten().map(|a| self.text(args, a.as_str())).collect();
         let name = process.args().iter().flatten().next().map_or("", String::as_str);
-        let candidates = process::candidates(name, env.path.as_deref()).into_iter().map(|c| self.text(args, c)).collect();
+        let found = program::candidates(name, process::variable(&env.list, "PATH"));
+        let candidates = found.into_iter().map(|c| self.text(args, c)).collect();
         let home_of = env.needs_home.then(|| process.user().uid());
         self.images.push(Image { candidates, argv, env: vars, home_of });
     }
@@ -360,6 +373,23 @@ impl<'a> Planner<'a> {
         self.step(at, Op::CloseFrom(3 + self.request.preserve_fds));
         self.step(At::field("process.args[0]"), Op::Exec);
     }
+}
+
+/// A sysctl's path below procfs. As in sysctl.d(5), if the first separator is a slash, slashes separate and dots belong to
+/// names (`net/ipv4/conf/eth0.1/forwarding`); otherwise dots separate and a slash stands for a dot in a name.
+fn sysctl_path(key: &str) -> String {
+    let slashes = key.chars().find(|c| matches!(c, '.' | '/')) == Some('/');
+    let path = if slashes {
+        key.to_owned()
+    } else {
+        let swap = |c| match c {
+            '.' => '/',
+            '/' => '.',
+            c => c,
+        };
+        key.chars().map(swap).collect()
+    };
+    format!("sys/{path}")
 }
 
 /// Linux constants with the types that the plan uses.

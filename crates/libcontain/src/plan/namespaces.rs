@@ -8,8 +8,10 @@
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 
 use super::libc_flag::{NEWCGROUP, NEWIPC, NEWNET, NEWNS, NEWPID, NEWTIME, NEWUSER, NEWUTS};
-use super::{Gate, Op, Open, Planner, Slot, idmap};
+use super::{Gate, Maps, Op, Open, Planner, Slot, idmap};
 use crate::error::At;
+
+const CAP_SETGID: u64 = 1 << 6;
 
 /// The kinds in the order in which they are joined: the mount namespace last, because paths change with it.
 const JOIN_ORDER: [u64; 7] = [NEWIPC, NEWUTS, NEWNET, NEWCGROUP, NEWPID, NEWTIME, NEWNS];
@@ -147,7 +149,12 @@ impl Planner<'_> {
     fn maps(&mut self) {
         let Some(linux) = self.spec.linux() else { return };
         let (uids, gids) = (linux.uid_mappings().as_deref(), linux.gid_mappings().as_deref());
-        let maps = idmap::Maps::new(uids.unwrap_or(&[]), gids.unwrap_or(&[]), self.host.is_privileged());
+        let maps = Maps {
+            uid: idmap::text(uids.unwrap_or(&[])),
+            gid: idmap::text(gids.unwrap_or(&[])),
+            // An ordinary user may map his own group only after giving up setgroups(2) (user_namespaces(7)).
+            deny_setgroups: self.host.capabilities & CAP_SETGID == 0,
+        };
         let at = At::field("linux.uidMappings");
         self.spawn.maps = Some(maps);
         self.step(at, Op::Gate(Gate::Map));

@@ -63,6 +63,12 @@ pub(crate) unsafe fn fork(pidfd: &mut RawFd) -> Result<u32> {
     Ok(u32::try_from(ret).unwrap_or(0))
 }
 
+/// `pidfd_send_signal(2)` with any number: what is no signal is the kernel's to refuse.
+pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
+    // SAFETY: a null siginfo makes the kernel fill in its own.
+    check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, 0usize, 0) }).map(drop)
+}
+
 /// `dup3(2)` onto a number of the caller's choice, without close-on-exec.
 pub(crate) fn dup_onto(fd: BorrowedFd<'_>, number: RawFd) -> Result<()> {
     // SAFETY: no memory is passed. The number replaced (0, 1 or 2) is owned by nobody in the child.

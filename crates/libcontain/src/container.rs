@@ -1,0 +1,390 @@
+//! A container that exists: its state, and what can be done with it.
+//!
+//! What engines call, in order: `create`, `start`, `state` and `kill` as they like, `delete`. The status is never
+//! stored: it is derived from the freezer, from init's start time and from the exec FIFO at each call.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
+use serde::Serialize;
+
+use crate::cgroup::Cgroup;
+use crate::error::{Error, Kind, errno_text};
+use crate::hook_state::{self, SPEC_VERSION};
+use crate::runtime::Id;
+use crate::spawn::{Event, Failure, Init, decode};
+use crate::state::{Record, StateDir, process_stat};
+use crate::{hooks, sys};
+
+/// How long `delete` waits for a killed init to be gone.
+const DEATH: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+
+/// Where a container is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Init waits for `start`.
+    Created,
+    /// The program runs.
+    Running,
+    /// All processes are frozen.
+    Paused,
+    /// Init is gone.
+    Stopped,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Status::Created => "created",
+            Status::Running => "running",
+            Status::Paused => "paused",
+            Status::Stopped => "stopped",
+        })
+    }
+}
+
+/// The state document of the runtime-spec (runtime.md#state), with runc's additions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct State {
+    /// Version of the runtime-spec that the library implements.
+    pub oci_version: String,
+    /// Container id.
+    pub id: String,
+    /// Init's pid in the caller's pid namespace; 0 when stopped.
+    pub pid: u32,
+    /// Status.
+    pub status: Status,
+    /// Absolute bundle directory.
+    pub bundle: String,
+    /// Absolute root file system.
+    pub rootfs: String,
+    /// When it was created, RFC 3339.
+    pub created: String,
+    /// The config's annotations.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// Always empty; `list` fills it.
+    pub owner: String,
+}
+
+/// A container on disk, and, right after `create` or `run`, the process that was made.
+#[derive(Debug)]
+pub struct Container {
+    id: Id,
+    dir: StateDir,
+    record: Record,
+    init: Option<Init>,
+}
+
+impl Container {
+    pub(crate) fn new(id: Id, dir: StateDir, record: Record) -> Self {
+        Container { id, dir, record, init: None }
+    }
+
+    pub(crate) fn dir(&self) -> &StateDir {
+        &self.dir
+    }
+
+    pub(crate) fn record(&self) -> &Record {
+        &self.record
+    }
+
+    pub(crate) fn adopt(&mut self, init: Init) {
+        self.record.init_process_pid = init.pid;
+        self.init = Some(init);
+    }
+
+    pub(crate) fn go(&self) {
+        if let Some(init) = &self.init {
+            init.go();
+        }
+    }
+
+    pub(crate) fn next_event(&self) -> Result<Event, Error> {
+        let Some(init) = &self.init else { return Ok(Event::Closed) };
+        init.next().map_err(|fault| Error::os(fault.call, Errno::from_raw_os_error(fault.errno)))
+    }
+
+    /// Notes who init is, now that it is set up.
+    pub(crate) fn record_init(&mut self, created: String) {
+        self.record.set_init(self.record.init_process_pid, created);
+    }
+
+    pub(crate) fn hook_state(&self, status: &str, with_pid: bool) -> Vec<u8> {
+        let record = &self.record;
+        let halves = hook_state::halves(&record.id, status, record.bundle(), &record.annotations());
+        hook_state::document(&halves, with_pid.then_some(record.init_process_pid))
+    }
+
+    /// The id.
+    #[must_use]
+    pub fn id(&self) -> &Id {
+        &self.id
+    }
+
+    /// Init's pid, whether it still lives or not.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.record.init_process_pid
+    }
+
+    /// Init's pidfd, in the process that created the container.
+    #[must_use]
+    pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        self.init.as_ref().map(|init| init.pidfd.as_fd())
+    }
+
+    fn cgroup(&self) -> Cgroup {
+        Cgroup::from_paths(&self.record.cgroup_paths)
+    }
+
+    fn is_alive(&self) -> bool {
+        let same = |(letter, start)| !matches!(letter, b'Z' | b'X') && start == self.record.init_process_start;
+        self.record.init_process_pid != 0 && process_stat(self.record.init_process_pid).is_some_and(same)
+    }
+
+    /// Where the container is in its life.
+    ///
+    /// # Errors
+    /// The freezer cannot be read.
+    pub fn status(&self) -> Result<Status, Error> {
+        // Before liveness: what is killed while frozen is not gone before it is thawed.
+        if self.cgroup().frozen().map_err(|e| Error::os("reading the freezer", e))? {
+            return Ok(Status::Paused);
+        }
+        Ok(match (self.is_alive(), self.dir.has_fifo()) {
+            (false, _) => Status::Stopped,
+            (true, true) => Status::Created,
+            (true, false) => Status::Running,
+        })
+    }
+
+    /// The state document.
+    ///
+    /// # Errors
+    /// As [`Container::status`].
+    pub fn state(&self) -> Result<State, Error> {
+        let status = self.status()?;
+        let annotations = self.record.annotations().into_iter().map(|(k, v)| (k.to_owned(), v.to_owned()));
+        Ok(State {
+            oci_version: SPEC_VERSION.into(),
+            id: self.id.to_string(),
+            pid: if status == Status::Stopped { 0 } else { self.pid() },
+            status,
+            bundle: self.record.bundle().into(),
+            rootfs: self.record.config.rootfs.clone(),
+            created: self.record.created.clone(),
+            annotations: annotations.collect(),
+            owner: String::new(),
+        })
+    }
+
+    /// Uid of the state directory's owner, for `list`.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn owner(&self) -> Result<u32, Error> {
+        self.dir.owner().map_err(|e| Error::os("stat", e))
+    }
+
+    /// Lets the program of a created container run, and runs the poststart hooks once it does.
+    ///
+    /// # Errors
+    /// The container is not `created`; the program cannot be executed; a poststart hook failed, and init was killed.
+    pub fn start(&self) -> Result<(), Error> {
+        let refuse = |text: &str| Err(Error::new(Kind::NotRunning, text));
+        match self.status()? {
+            Status::Created => {}
+            Status::Running => return refuse("cannot start an already running container"),
+            Status::Stopped => return refuse("cannot start a container that has stopped"),
+            Status::Paused => return refuse("cannot start a container in the paused state"),
+        }
+        let fifo = match self.dir.open_fifo(OFlags::RDONLY | OFlags::NONBLOCK) {
+            Ok(fifo) => fifo,
+            Err(Errno::NOENT) => return refuse("cannot start an already running container"),
+            Err(errno) => return Err(Error::os("open exec.fifo", errno)),
+        };
+        if self.read_fifo(&fifo, &mut [0u8; 1])? != 1 {
+            return refuse("exec fifo is empty: container init did not signal execve readiness, is it dead?");
+        }
+        self.dir.remove_fifo()?;
+        let mut report = [0u8; 128];
+        let len = self.read_fifo(&fifo, &mut report)?;
+        if let Event::Failed(failure) = decode(report.get(..len).unwrap_or(&[])) {
+            return Err(late_failure(&failure));
+        }
+        self.run_poststart()
+    }
+
+    /// Waits for what init writes, or for its end: init closes the FIFO when it executes the program.
+    fn read_fifo(&self, fifo: &OwnedFd, buf: &mut [u8]) -> Result<usize, Error> {
+        let pidfd = self.open_init();
+        let mut written = false;
+        loop {
+            let mut polled = vec![PollFd::from_borrowed_fd(fifo.as_fd(), PollFlags::IN)];
+            polled.extend(pidfd.as_ref().map(|fd| PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN)));
+            match rustix::event::poll(&mut polled, None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(Error::os("poll", errno)),
+            }
+            let ended = polled.get(1).is_none_or(|p| !p.revents().is_empty());
+            // A FIFO that nobody has opened for writing yet does not poll as readable, but reads as ended.
+            written |= polled.first().is_some_and(|p| !p.revents().is_empty());
+            match rustix::io::read(fifo, &mut *buf) {
+                Ok(0) if !written && !ended => {}
+                Err(Errno::AGAIN | Errno::INTR) if !ended => {}
+                Err(Errno::AGAIN | Errno::INTR) => return Ok(0),
+                result => return result.map_err(|e| Error::os("read exec.fifo", e)),
+            }
+        }
+    }
+
+    /// Runs the poststart hooks. If one fails, the container is stopped.
+    pub(crate) fn run_poststart(&self) -> Result<(), Error> {
+        let hooks = self.record.config.hooks.as_ref().and_then(|h| h.poststart().as_deref());
+        if hooks.is_none_or(<[_]>::is_empty) {
+            return Ok(());
+        }
+        let state = self.hook_state("running", true);
+        hooks::run("poststart", hooks, &state, Path::new(self.record.bundle())).inspect_err(|_| {
+            let _ = self.kill_init_and_wait();
+        })
+    }
+
+    /// A pidfd of init, if it is still the process that was made: opened first and verified then, so that it cannot be
+    /// another process with the same pid.
+    fn open_init(&self) -> Option<OwnedFd> {
+        let pid = Pid::from_raw(i32::try_from(self.pid()).ok()?)?;
+        let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()?;
+        let (_, start) = process_stat(self.pid())?;
+        (start == self.record.init_process_start).then_some(pidfd)
+    }
+
+    /// Sends a signal to init; SIGKILL goes to all processes of a container without a pid namespace of its own.
+    ///
+    /// # Errors
+    /// [`Kind::NotRunning`] when there is nobody to signal; what the kernel says otherwise.
+    pub fn kill(&self, signal: i32) -> Result<(), Error> {
+        let not_running = || Error::new(Kind::NotRunning, "container not running");
+        let status = self.status()?;
+        if signal == libc::SIGKILL && !self.record.has_private_pid_namespace() && !self.pids()?.is_empty() {
+            return self.cgroup().kill_all(signal).map_err(|e| Error::new(Kind::Os, e.to_string()));
+        }
+        if status == Status::Stopped {
+            return Err(not_running());
+        }
+        let pidfd = self.open_init().ok_or_else(not_running)?;
+        match sys::pidfd_send_signal(pidfd.as_fd(), signal) {
+            Err(Errno::SRCH) => return Err(not_running()),
+            result => result.map_err(|e| Error::os("unable to signal init", e))?,
+        }
+        if signal == libc::SIGKILL && status == Status::Paused {
+            self.cgroup().thaw().map_err(|e| Error::new(Kind::Os, e.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// Pids of all processes in the container's cgroup, in the caller's pid namespace.
+    ///
+    /// # Errors
+    /// The cgroup cannot be read.
+    pub fn pids(&self) -> Result<Vec<u32>, Error> {
+        self.cgroup().pids().map_err(|e| Error::os("reading the container's processes", e))
+    }
+
+    /// Waits for init, whose parent the caller must be, and returns its exit status: the code, or 128 and the number of
+    /// the signal that ended it.
+    ///
+    /// # Errors
+    /// The caller is not init's parent.
+    pub fn wait(&self) -> Result<i32, Error> {
+        let Some(init) = &self.init else {
+            return Err(Error::new(Kind::Os, "only its creator can wait for a container"));
+        };
+        loop {
+            match rustix::process::waitid(WaitId::PidFd(init.pidfd.as_fd()), WaitIdOptions::EXITED) {
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(Error::os("waitid", errno)),
+                Ok(status) => {
+                    let signal = |s: &rustix::process::WaitIdStatus| 128 + s.terminating_signal().unwrap_or(0);
+                    return Ok(status.map_or(0, |s| s.exit_status().unwrap_or_else(|| signal(&s))));
+                }
+            }
+        }
+    }
+
+    /// Removes a stopped container, or, as engines expect it, one that was never started. `force` ends a running one
+    /// first.
+    ///
+    /// # Errors
+    /// It runs; or something of it cannot be removed, and then its directory stays, so that `delete` can be repeated.
+    pub fn delete(self, force: bool) -> Result<(), Error> {
+        match self.status()? {
+            Status::Stopped => {}
+            Status::Created => self.kill_init_and_wait()?,
+            _ if force => self.kill_init_and_wait()?,
+            Status::Paused if !self.is_alive() => {}
+            status => {
+                let text = format!("cannot delete container {} that is not stopped: {status}", self.id);
+                return Err(Error::new(Kind::NotRunning, text));
+            }
+        }
+        self.destroy()
+    }
+
+    /// SIGKILL, and the wait for its effect, without sleeping.
+    fn kill_init_and_wait(&self) -> Result<(), Error> {
+        let Some(pidfd) = self.open_init() else { return Ok(()) };
+        let _ = sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+        let _ = self.cgroup().thaw();
+        let mut poll = [PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN)];
+        match rustix::event::poll(&mut poll, Some(&DEATH)) {
+            Ok(0) => Err(Error::new(Kind::Os, "container init still running")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Undoes a `create` that failed: init first, which is our child and must be reaped.
+    pub(crate) fn destroy_now(mut self) -> Result<(), Error> {
+        if let Some(init) = self.init.take() {
+            let _ = sys::pidfd_send_signal(init.pidfd.as_fd(), libc::SIGKILL);
+            let _ = rustix::process::waitid(WaitId::PidFd(init.pidfd.as_fd()), WaitIdOptions::EXITED);
+        }
+        self.destroy()
+    }
+
+    /// Removes everything: processes left in the cgroup, the cgroup, the directory; then the poststop hooks, of which
+    /// one that fails is no reason not to run the others (runtime.md#lifecycle, step 13).
+    pub(crate) fn destroy(self) -> Result<(), Error> {
+        let cgroup = self.cgroup();
+        let os = |error: &dyn fmt::Display| Error::new(Kind::Os, error.to_string());
+        if !cgroup.pids().unwrap_or_default().is_empty() {
+            cgroup.kill_all(libc::SIGKILL).map_err(|e| os(&e))?;
+        }
+        cgroup.remove().map_err(|e| os(&e))?;
+        self.dir.remove()?;
+        let state = self.hook_state("stopped", false);
+        let hooks = self.record.config.hooks.as_ref().and_then(|h| h.poststop().as_deref());
+        for hook in hooks.unwrap_or(&[]) {
+            let _ = hooks::run("poststop", Some(std::slice::from_ref(hook)), &state, Path::new(self.record.bundle()));
+        }
+        Ok(())
+    }
+}
+
+/// What init reported after `start`: only the report itself says what was done.
+fn late_failure(failure: &Failure) -> Error {
+    if failure.call.is_empty() {
+        return Error::new(Kind::Hook, format!("error running {}", failure.note));
+    }
+    let text = format!("{} {}: {}", failure.call.replace("execve", "exec"), failure.note, errno_text(failure.errno));
+    Error::new(Kind::Exec, text).with_errno(failure.errno)
+}

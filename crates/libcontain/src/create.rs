@@ -1,0 +1,310 @@
+//! Making a container: claim, cgroup, descriptors, clone, and the talk with init until it may go on.
+//!
+//! Crash-only: what will exist is written down before it does, so that `delete --force` can remove what a killed
+//! `create` left. An error here removes everything at once, through the same door ([`Container::destroy`]).
+
+use std::ffi::{CStr, CString, OsStr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::SystemTime;
+
+use oci_spec::runtime::Hook;
+use rustix::fs::{Mode, OFlags};
+
+use crate::bundle::Bundle;
+use crate::cgroup::{Cgroup, CgroupError};
+use crate::container::Container;
+use crate::error::{At, Error, Kind, errno_text};
+use crate::fault::Fault;
+use crate::plan::cgroup::Dir;
+use crate::plan::{Image, Maps, Need, Op, Open, Plan};
+use crate::runtime::{CreateOptions, Id};
+use crate::spawn::{Event, Failure, Init, Launch, spawn};
+use crate::state::{self, Record, StateDir};
+use crate::{apply, hooks, sys};
+
+const FRAME: &str = "unable to start container process";
+const INIT_FRAME: &str = "unable to start container process: error during container init";
+
+/// Makes the container that `plan` describes.
+pub(crate) fn create(
+    root: &Path,
+    id: &Id,
+    bundle: &Bundle,
+    plan: &Plan,
+    options: &CreateOptions<'_>,
+) -> Result<Container, Error> {
+    check_preserved(options.preserve_fds)?;
+    let dir = StateDir::claim(root, id.as_str())?;
+    let record = Record::new(id.as_str(), bundle, plan, options.stdio);
+    let mut container = Container::new(id.clone(), dir, record);
+    match (Making { bundle, plan, options }).make(&mut container) {
+        Ok(()) => Ok(container),
+        Err(error) => {
+            // The first error is the one to tell; what cannot be removed now, `delete` will find again.
+            let _ = container.destroy_now();
+            Err(error)
+        }
+    }
+}
+
+fn check_preserved(count: u32) -> Result<(), Error> {
+    for n in 0..count {
+        let number = i32::try_from(3 + n).unwrap_or(i32::MAX);
+        if let Err(errno) = rustix::io::fcntl_getfd(sys::borrow(number)) {
+            return Err(Error::os(format_args!("unable to stat preserved-fd {n} (of {count})"), errno));
+        }
+    }
+    Ok(())
+}
+
+struct Making<'a> {
+    bundle: &'a Bundle,
+    plan: &'a Plan,
+    options: &'a CreateOptions<'a>,
+}
+
+impl Making<'_> {
+    fn make(&self, container: &mut Container) -> Result<(), Error> {
+        container.dir().write_intent(container.record())?;
+        let waits = self.plan.steps.iter().any(|step| matches!(step.op, Op::AwaitStart(_)));
+        if waits {
+            container.dir().make_fifo()?;
+        }
+        let cgroup = Cgroup::create(&self.plan.cgroup).map_err(|e| cgroup_error(&e))?;
+        cgroup.apply(&self.plan.cgroup).map_err(|e| cgroup_error(&e))?;
+        let fds = acquire(self.plan, container.dir())?;
+        let init = self.spawn(&cgroup, &fds)?;
+        container.adopt(init);
+        self.converse(container, &cgroup, &fds)?;
+        self.announce(container)?;
+        container.go();
+        if !waits {
+            self.wait_for_exec(container, &fds)?;
+            container.run_poststart()?;
+        }
+        Ok(())
+    }
+
+    fn spawn(&self, cgroup: &Cgroup, fds: &[OwnedFd]) -> Result<Init, Error> {
+        let duplicate = |fd: Option<BorrowedFd<'_>>| {
+            let duplicate = fd.map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, 3)).transpose();
+            duplicate.map_err(|e| Error::os("duplicating stdio", e))
+        };
+        let [input, output, errors] = self.options.stdio.map(duplicate);
+        let current = sys::signal_mask().unwrap_or(0);
+        let launch = Launch {
+            plan: self.plan,
+            fds,
+            stdio: [input?, output?, errors?],
+            cgroup: cgroup.clone_fd(),
+            signal_mask: self.options.signal_mask.unwrap_or(current),
+        };
+        spawn(&launch).map_err(|fault| {
+            let text = format!("{}: {}{}", fault.call, errno_text(fault.errno), clone_hint(&fault));
+            Error::new(Kind::Os, text).with_errno(fault.errno).with_at(At::field("linux.namespaces")).within(FRAME)
+        })
+    }
+
+    /// Answers init until it is ready.
+    fn converse(&self, container: &Container, cgroup: &Cgroup, fds: &[OwnedFd]) -> Result<(), Error> {
+        if let Some(maps) = &self.plan.spawn.maps {
+            write_maps(container.pid(), maps)?;
+            container.go();
+        }
+        loop {
+            match container.next_event()? {
+                Event::Hooks => {
+                    self.runtime_hooks(container)?;
+                    container.go();
+                }
+                Event::Ready => return Ok(()),
+                Event::Failed(failure) => return Err(self.describe(&failure, fds)),
+                Event::Closed => return Err(died(container, cgroup)),
+            }
+        }
+    }
+
+    fn runtime_hooks(&self, container: &Container) -> Result<(), Error> {
+        let Some(hooks) = self.bundle.spec().hooks() else { return Ok(()) };
+        let state = container.hook_state("creating", true);
+        let run = |list, hooks: &Option<Vec<Hook>>| hooks::run(list, hooks.as_deref(), &state, self.bundle.dir());
+        #[allow(deprecated)]
+        run("prestart", hooks.prestart()).map_err(|e| e.within(FRAME))?;
+        run("createRuntime", hooks.create_runtime()).map_err(|e| e.within(FRAME))
+    }
+
+    /// Makes the container known: first the state, by which it can be deleted; last the pid file, which callers wait for.
+    fn announce(&self, container: &mut Container) -> Result<(), Error> {
+        container.record_init(state::rfc3339(SystemTime::now()));
+        container.dir().write_state(container.record())?;
+        self.options.pid_file.map_or(Ok(()), |path| write_pid_file(path, container.pid()))
+    }
+
+    fn wait_for_exec(&self, container: &Container, fds: &[OwnedFd]) -> Result<(), Error> {
+        match container.next_event()? {
+            Event::Failed(failure) => Err(self.describe(&failure, fds)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Words a failed step: the frame that callers know, the config path, the system call, the errno.
+    fn describe(&self, failure: &Failure, fds: &[OwnedFd]) -> Error {
+        let step = failure.step.and_then(|number| self.plan.steps.get(number));
+        let Some(step) = step else {
+            return Error::new(Kind::Os, said(failure)).with_errno(failure.errno).within(INIT_FRAME);
+        };
+        let at = step.at;
+        let error = match &step.op {
+            Op::FindProgram | Op::Exec => {
+                let text = self.plan.images.last().map_or_else(String::new, |image| program_error(image, failure));
+                Error::new(Kind::Exec, format!("{at}: {text}"))
+            }
+            Op::Hook(hook) => {
+                let why = failure.note.split_once(": ").map_or(failure.note.as_str(), |(_, why)| why);
+                let [_, output, errors] = hook.stdio.map(|slot| fds.get(slot.0).and_then(|fd| fd.try_clone().ok()));
+                let why = match (output, errors) {
+                    (Some(output), Some(errors)) => hooks::with_output(why, output.into(), errors.into()),
+                    _ => why.to_owned(),
+                };
+                hooks::failed(hook.list, hook.index, &why)
+            }
+            Op::User { uid, gid, .. } if failure.errno == libc::EINVAL => {
+                let (kind, id) = if failure.call == "setresuid" { ("uid", uid) } else { ("gid", gid) };
+                let text = format!("unable to setup user: cannot set{kind} to unmapped {kind} {id} in user namespace");
+                Error::new(Kind::Config, format!("{at}: {text}"))
+            }
+            op => Error::new(Kind::Os, format!("{}: {at}: {}", op.frame(), said(failure))),
+        };
+        let error = if failure.errno == 0 { error } else { error.with_errno(failure.errno) };
+        error.with_at(at).within(INIT_FRAME)
+    }
+}
+
+/// Init is dead without a word.
+fn died(container: &Container, cgroup: &Cgroup) -> Error {
+    if cgroup.oom_kills() > 0 {
+        let text = "container init was OOM-killed (memory limit too low?)";
+        return Error::new(Kind::Os, text).with_at(At::field("linux.resources.memory.limit")).within(FRAME);
+    }
+    let how = match container.wait() {
+        Ok(status) => format!("init ended without a word: status {status}"),
+        Err(error) => format!("init ended without a word: {error}"),
+    };
+    Error::new(Kind::Os, how).within(FRAME)
+}
+
+/// `mount_setattr: invalid argument`, with what the kernel had to say.
+fn said(failure: &Failure) -> String {
+    let errno = errno_text(failure.errno);
+    match (failure.call.as_str(), failure.note.as_str()) {
+        ("", note) => format!("{note}: {errno}"),
+        (call, "") => format!("{call}: {errno}"),
+        (call, note) => format!("{call}: {note}: {errno}"),
+    }
+}
+
+/// Go's wording of a program that cannot be executed; engines turn it into exit codes 126 and 127.
+fn program_error(image: &Image, failure: &Failure) -> String {
+    let name = image.argv.first().map_or_else(String::new, |a| a.to_string_lossy().into_owned());
+    let (errno, path) = (errno_text(failure.errno), &failure.note);
+    let executed = failure.call == "execve";
+    match failure.errno {
+        libc::ENOENT if executed => format!("exec {path}: {errno} (its interpreter or dynamic loader is missing)"),
+        libc::ENOEXEC => format!("exec {path}: {errno} (another architecture, or neither a program nor a script)"),
+        _ if executed => format!("exec {path}: {errno}"),
+        libc::ENOENT if !name.contains('/') => format!("exec: {name:?}: executable file not found in $PATH"),
+        libc::ENOENT | libc::ENOTDIR => format!("exec: {name:?}: stat {name}: {errno}"),
+        _ => format!("exec: {name:?}: {errno}"),
+    }
+}
+
+/// What usually is behind a clone that fails.
+fn clone_hint(fault: &Fault) -> &'static str {
+    match (fault.call, fault.errno) {
+        ("clone3", libc::ENOSPC | libc::EUSERS) => " (a limit in /proc/sys/user/max_*_namespaces is reached)",
+        ("clone3", libc::EPERM) => {
+            " (namespaces need CAP_SYS_ADMIN or a user namespace, which kernel.unprivileged_userns_clone or \
+             kernel.apparmor_restrict_unprivileged_userns may forbid to ordinary users)"
+        }
+        ("clone3", libc::ENOSYS) => " (clone3 needs Linux 5.3 and a seccomp profile that allows it)",
+        _ => "",
+    }
+}
+
+fn cgroup_error(error: &CgroupError) -> Error {
+    let wrapped = Error::new(Kind::Os, error.to_string()).with_at(error.at.unwrap_or(At::field("linux.cgroupsPath")));
+    let wrapped = if error.errno == 0 { wrapped } else { wrapped.with_errno(error.errno) };
+    wrapped.within(FRAME)
+}
+
+/// Opens what the plan needs. Everything is close-on-exec.
+fn acquire(plan: &Plan, dir: &StateDir) -> Result<Vec<OwnedFd>, Error> {
+    plan.needs.iter().map(|need| acquire_one(plan, dir, need)).collect()
+}
+
+fn acquire_one(plan: &Plan, dir: &StateDir, need: &Need) -> Result<OwnedFd, Error> {
+    let cgroup = |index: usize| plan.cgroup.dirs.get(index).map_or_else(String::new, Dir::absolute);
+    match &need.what {
+        Open::Tree { path, recursive } => open_tree(need, path, *recursive),
+        Open::CgroupTree(index) => open_tree(need, &CString::new(cgroup(*index)).unwrap_or_default(), false),
+        Open::CgroupTasks(index) => open(need, &Path::new(&cgroup(*index)).join("tasks"), OFlags::WRONLY),
+        Open::Namespace { path, kind } => {
+            let fd = open(need, Path::new(OsStr::from_bytes(path.to_bytes())), OFlags::RDONLY)?;
+            if sys::namespace_kind(fd.as_fd()) != Ok(*kind) {
+                let text = format!("{}.path: {path:?} is not a namespace of this type", need.at);
+                return Err(Error::new(Kind::Config, text).with_at(need.at));
+            }
+            Ok(fd)
+        }
+        Open::ExecFifo => dir.open_fifo(OFlags::PATH).map_err(|e| Error::os("open exec.fifo", e)),
+        Open::Memfd => hooks::open_memfd().map_err(|e| Error::os("memfd_create", e)),
+    }
+}
+
+fn open(need: &Need, path: &Path, flags: OFlags) -> Result<OwnedFd, Error> {
+    let opened = rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty());
+    opened.map_err(|e| Error::os(format_args!("{}: open {}", need.at, path.display()), e).with_at(need.at))
+}
+
+fn open_tree(need: &Need, path: &CStr, recursive: bool) -> Result<OwnedFd, Error> {
+    apply::clone_tree(rustix::fs::CWD, path, recursive).map_err(|fault| {
+        let (at, path, errno) = (need.at, path.to_string_lossy(), errno_text(fault.errno));
+        let text = match fault.errno {
+            _ if at == At::field("root.path") => format!("{at}: invalid rootfs: stat {path}: {errno}"),
+            libc::ENOENT | libc::EACCES | libc::ENOTDIR => format!("{at}: open {path}: {errno}"),
+            _ => format!("{at}: {} {path}: {errno}", fault.call),
+        };
+        Error::new(Kind::Os, text).with_errno(fault.errno).with_at(at)
+    })
+}
+
+fn write_maps(pid: u32, maps: &Maps) -> Result<(), Error> {
+    let deny = maps.deny_setgroups.then_some(("setgroups", "deny"));
+    for (file, text) in deny.into_iter().chain([("gid_map", maps.gid.as_str()), ("uid_map", maps.uid.as_str())]) {
+        let at = At::field(if file == "uid_map" { "linux.uidMappings" } else { "linux.gidMappings" });
+        let path = format!("/proc/{pid}/{file}");
+        std::fs::OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
+            .map_err(|e| Error::os(format_args!("{at}: write {path}"), e).with_at(at).within(FRAME))?;
+    }
+    Ok(())
+}
+
+/// As `.NAME` beside it and by rename: a reader never sees half a number.
+fn write_pid_file(path: &Path, pid: u32) -> Result<(), Error> {
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(path.file_name().unwrap_or_default());
+    let temp = path.with_file_name(hidden);
+    let _ = std::fs::remove_file(&temp); // of an earlier run that was killed
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&temp)
+        .and_then(|mut file| std::io::Write::write_all(&mut file, pid.to_string().as_bytes()))
+        .and_then(|()| std::fs::rename(&temp, path))
+        .map_err(|e| Error::os(format_args!("writing pid file {}", path.display()), e))
+}

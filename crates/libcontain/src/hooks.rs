@@ -1,0 +1,113 @@
+//! Hooks in the runtime's namespaces: prestart, createRuntime, poststart, poststop.
+//!
+//! stdin, stdout and stderr are memfds: a hook that does not read or writes much can neither block us nor be killed by
+//! SIGPIPE, and nothing has to be drained. A hook that runs past its time is killed.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Command, ExitStatus};
+
+use oci_spec::runtime::Hook;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::MemfdFlags;
+
+use crate::error::{At, Error, Kind};
+
+/// Runs the hooks of one list in order.
+///
+/// # Errors
+/// The first that fails: `error running createRuntime hook #1: exit status 1, stdout: , stderr: `.
+pub(crate) fn run(list: &'static str, hooks: Option<&[Hook]>, state: &[u8], cwd: &Path) -> Result<(), Error> {
+    for (index, hook) in hooks.unwrap_or(&[]).iter().enumerate() {
+        run_one(hook, state, cwd).map_err(|why| failed(list, index, &why))?;
+    }
+    Ok(())
+}
+
+/// The error of one hook, in the words that callers know.
+pub(crate) fn failed(list: &'static str, index: usize, why: &str) -> Error {
+    Error::new(Kind::Hook, format!("error running {list} hook #{index}: {why}")).with_at(place(list, index))
+}
+
+fn place(list: &'static str, index: usize) -> At {
+    match list {
+        "prestart" => At::item("hooks.prestart[#]", index),
+        "createRuntime" => At::item("hooks.createRuntime[#]", index),
+        "createContainer" => At::item("hooks.createContainer[#]", index),
+        "startContainer" => At::item("hooks.startContainer[#]", index),
+        "poststart" => At::item("hooks.poststart[#]", index),
+        _ => At::item("hooks.poststop[#]", index),
+    }
+}
+
+fn run_one(hook: &Hook, state: &[u8], cwd: &Path) -> Result<(), String> {
+    let say = |error: std::io::Error| error.to_string();
+    let mut input = memfd().map_err(say)?;
+    input.write_all(state).and_then(|()| input.rewind()).map_err(say)?;
+    let (output, errors) = (memfd().map_err(say)?, memfd().map_err(say)?);
+    let mut command = Command::new(hook.path());
+    command.stdin(input).stdout(output.try_clone().map_err(say)?).stderr(errors.try_clone().map_err(say)?);
+    if let Some([name, args @ ..]) = hook.args().as_deref() {
+        command.arg0(name).args(args);
+    }
+    // No env at all: the hook inherits ours, as with runc and crun (contract section 3.3).
+    if let Some(env) = hook.env() {
+        command.env_clear().envs(env.iter().filter_map(|entry| entry.split_once('=')));
+    }
+    if cwd.is_dir() {
+        command.current_dir(cwd);
+    }
+    let mut child = command.spawn().map_err(|error| format!("fork/exec {}: {}", hook.path().display(), crate::error::os_text(&error)))?;
+    let late = match hook.timeout() {
+        Some(seconds) => !ends_within(child.id(), seconds).map_err(say)?,
+        None => false,
+    };
+    if late {
+        child.kill().map_err(say)?;
+    }
+    let status = child.wait().map_err(say)?;
+    match late {
+        true => Err(format!("hook ran past specified timeout of {}.0s", hook.timeout().unwrap_or(0))),
+        false if status.success() => Ok(()),
+        false => Err(with_output(&describe(status), output, errors)),
+    }
+}
+
+/// `why` and what the hook wrote.
+pub(crate) fn with_output(why: &str, output: File, errors: File) -> String {
+    format!("{why}, stdout: {}, stderr: {}", content(output), content(errors))
+}
+
+fn content(mut file: File) -> String {
+    let mut bytes = Vec::new();
+    // What a hook wrote is a courtesy: if it cannot be read back, the error stands without it.
+    let _ = file.seek(SeekFrom::Start(0)).and_then(|_| file.take(64 * 1024).read_to_end(&mut bytes));
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit status {code}"),
+        (None, signal) => format!("signal {}", signal.unwrap_or(0)),
+    }
+}
+
+fn memfd() -> std::io::Result<File> {
+    Ok(File::from(open_memfd()?))
+}
+
+/// An empty memfd for one of a hook's three streams.
+pub(crate) fn open_memfd() -> rustix::io::Result<OwnedFd> {
+    rustix::fs::memfd_create(c"hook", MemfdFlags::CLOEXEC)
+}
+
+fn ends_within(pid: u32, seconds: i64) -> std::io::Result<bool> {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).ok_or(rustix::io::Errno::SRCH)?;
+    let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?;
+    let mut poll = [PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN)];
+    let limit = Timespec { tv_sec: seconds, tv_nsec: 0 };
+    Ok(rustix::event::poll(&mut poll, Some(&limit))? > 0)
+}

@@ -1,0 +1,81 @@
+//! Facts about the machine and the caller, asked once.
+//!
+//! The plan reads a [`Host`] and nothing else of the machine, so any machine can be faked: all fields are public and a
+//! test writes the struct by hand. [`Host::probe`] is the only place that asks.
+
+use std::io;
+
+use crate::plan::cgroup::Layout;
+
+const CAP_SYS_ADMIN: u64 = 1 << 21;
+
+/// The inode number of the initial user namespace's file (`PROC_USER_INIT_INO`). An identity map would not tell:
+/// systemd 260 gives one to user namespaces of its own.
+const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
+
+/// What planning and checking need to know.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Host {
+    /// Effective user of the caller.
+    pub euid: u32,
+    /// Effective group of the caller.
+    pub egid: u32,
+    /// The caller is not in the initial user namespace.
+    pub user_namespace: bool,
+    /// Effective capabilities of the caller, as a bit mask.
+    pub capabilities: u64,
+    /// Bounding set of the caller.
+    pub bounding: u64,
+    /// The kernel's last capability.
+    pub last_cap: u8,
+    /// `setgroups(2)` is denied in the caller's user namespace.
+    pub setgroups_denied: bool,
+    /// `/proc/kcore` exists, so `/dev/core` is made.
+    pub has_kcore: bool,
+    /// Where cgroups are.
+    pub cgroups: Layout,
+    /// Missing permission for cgroups is tolerated where no limit is asked for.
+    pub rootless_cgroups: bool,
+}
+
+impl Host {
+    /// Asks the kernel.
+    ///
+    /// # Errors
+    /// `/proc` or `/sys/fs/cgroup` cannot be read.
+    #[allow(clippy::disallowed_methods)]
+    pub fn probe() -> io::Result<Host> {
+        let status = std::fs::read_to_string("/proc/self/status")?;
+        let user_namespace = rustix::fs::stat(c"/proc/self/ns/user")?.st_ino != INITIAL_USER_NAMESPACE;
+        let euid = rustix::process::geteuid().as_raw();
+        Ok(Host {
+            euid,
+            egid: rustix::process::getegid().as_raw(),
+            user_namespace,
+            capabilities: mask(&status, "CapEff:"),
+            bounding: mask(&status, "CapBnd:"),
+            last_cap: last_cap()?,
+            setgroups_denied: user_namespace && std::fs::read("/proc/self/setgroups")?.starts_with(b"deny"),
+            has_kcore: rustix::fs::access(c"/proc/kcore", rustix::fs::Access::EXISTS).is_ok(),
+            cgroups: crate::cgroup::probe()?,
+            rootless_cgroups: euid != 0 || user_namespace,
+        })
+    }
+
+    /// Whether mounts, devices and namespaces can be made without a user namespace.
+    #[must_use]
+    pub fn is_privileged(&self) -> bool {
+        self.capabilities & CAP_SYS_ADMIN != 0
+    }
+}
+
+fn last_cap() -> io::Result<u8> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap")?;
+    text.trim().parse().map_err(io::Error::other)
+}
+
+/// A hexadecimal mask of `/proc/PID/status`.
+fn mask(status: &str, name: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|text| u64::from_str_radix(text.trim(), 16).ok()).unwrap_or(0)
+}

@@ -1,0 +1,263 @@
+//! The plan in words: the dry run (`cntr plan`), which is also the format of the golden tests, and the phrases that
+//! errors of a step are framed in (runc's, where callers know them).
+
+use std::ffi::CStr;
+use std::fmt;
+
+use super::libc_flag::{
+    MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE, NEWCGROUP, NEWIPC, NEWNET, NEWNS, NEWPID, NEWTIME, NEWUSER,
+    NEWUTS,
+};
+use super::{Bind, Filesystem, Gate, Image, Op, Open, Plan, Tree};
+
+const NAMESPACES: [(u64, &str); 8] = [
+    (NEWPID, "PID"),
+    (NEWNS, "NS"),
+    (NEWUTS, "UTS"),
+    (NEWNET, "NET"),
+    (NEWIPC, "IPC"),
+    (NEWUSER, "USER"),
+    (NEWCGROUP, "CGROUP"),
+    (NEWTIME, "TIME"),
+];
+
+const ATTRIBUTES: [(u64, &str); 9] = [
+    (0x1, "ro"),
+    (0x2, "nosuid"),
+    (0x4, "nodev"),
+    (0x8, "noexec"),
+    (0x70, "atime"),
+    (0x10, "noatime"),
+    (0x20, "strictatime"),
+    (0x80, "nodiratime"),
+    (0x20_0000, "nosymfollow"),
+];
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hybrid = self.cgroup.dirs.iter().find(|d| d.v2);
+        write!(f, "spawn   clone3 {}", namespaces(self.spawn.flags))?;
+        if let Some(dir) = hybrid {
+            write!(f, ", into cgroup {}", dir.absolute())?;
+        }
+        writeln!(f)?;
+        if let Some(maps) = &self.spawn.maps {
+            writeln!(f, "maps    uid {}; gid {}", lines(&maps.uid), lines(&maps.gid))?;
+        }
+        for dir in &self.cgroup.dirs {
+            writeln!(f, "cgroup  {:<36} mkdir {}", "linux.cgroupsPath", dir.absolute())?;
+        }
+        for write in &self.cgroup.writes {
+            writeln!(f, "cgroup  {:<36} {} = {}", write.at.to_string(), write.file, write.value)?;
+        }
+        if let Some(program) = &self.cgroup.devices {
+            writeln!(f, "cgroup  {:<36} device program, {} instructions", "linux.resources.devices", program.insns.len())?;
+        }
+        for (i, need) in self.needs.iter().enumerate() {
+            writeln!(f, "need {i:>2} {:<36} {}", need.at.to_string(), need.what)?;
+        }
+        for (i, step) in self.steps.iter().enumerate() {
+            writeln!(f, "{i:>3}     {:<36} {}", step.at.to_string(), Shown(&step.op, &self.images))?;
+        }
+        for warning in &self.warnings {
+            writeln!(f, "warning {warning}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Open {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Open::Tree { path, recursive } => write!(f, "{} {}", tree_word(*recursive), text(path)),
+            Open::CgroupTree(dir) => write!(f, "tree of cgroup directory {dir}"),
+            Open::CgroupTasks(dir) => write!(f, "tasks of cgroup directory {dir}"),
+            Open::Namespace { path, kind } => write!(f, "namespace {} {}", namespaces(*kind), text(path)),
+            Open::ExecFifo => f.write_str("exec.fifo"),
+            Open::Memfd => f.write_str("memfd"),
+        }
+    }
+}
+
+/// An operation beside the images it may run.
+struct Shown<'a>(&'a Op, &'a [Image]);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shown(op, images) = self;
+        let program = |image: usize| images.get(image).map_or(String::new(), |i| i.argv.iter().map(|a| text(a)).collect::<Vec<_>>().join(" "));
+        match op {
+            Op::Hook(hook) => {
+                write!(f, "run {} hook #{} {}", hook.list, hook.index, program(hook.image))?;
+                hook.timeout.map_or(Ok(()), |t| write!(f, ", at most {t} s"))
+            }
+            Op::FindProgram => {
+                let tried: Vec<String> = images.last().into_iter().flat_map(|i| &i.candidates).map(|c| text(c)).collect();
+                write!(f, "find {}", tried.join(" or "))
+            }
+            Op::Exec => {
+                write!(f, "exec {}", program(images.len().saturating_sub(1)))?;
+                let home = images.last().and_then(|i| i.home_of);
+                home.map_or(Ok(()), |uid| write!(f, "; HOME of uid {uid}"))
+            }
+            op => op.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Op {
+    #[allow(clippy::too_many_lines, clippy::cognitive_complexity)] // one line per operation
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Op::Gate(Gate::Map) => f.write_str("await id maps"),
+            Op::Gate(Gate::Hooks) => f.write_str("await prestart and createRuntime hooks"),
+            Op::BecomeRoot => f.write_str("become root of the user namespace"),
+            Op::Undumpable => f.write_str("not dumpable"),
+            Op::Unshare(flags) => write!(f, "unshare {}", namespaces(*flags)),
+            Op::SetNs(slot, kind) => write!(f, "setns {} need {}", namespaces(*kind), slot.0),
+            Op::Fork(flags) => write!(f, "clone init {}", namespaces(*flags)),
+            Op::JoinCgroup(slots) => write!(f, "join {} v1 cgroups", slots.len()),
+            Op::OomScore(score) => write!(f, "oom_score_adj {}", text(score)),
+            Op::Keyring(name, _) => write!(f, "join session keyring {}", text(name)),
+            Op::LoopbackUp => f.write_str("lo up"),
+            Op::Propagate(flags) => write!(f, "propagate / {}", propagation(*flags)),
+            Op::RootPropagation(flags) => write!(f, "propagate new / {}", propagation(*flags)),
+            Op::AttachRoot { tree, inherit } => write!(f, "root {} {}", Shows(tree), propagation(*inherit)),
+            Op::OpenRoot(path) => write!(f, "root {}", text(path)),
+            Op::Bind(bind) => bind.fmt(f),
+            Op::Filesystem(fs) => fs.fmt(f),
+            Op::RemountReadonly(path) => write!(f, "make {} read-only", text(path)),
+            Op::Device(device) => {
+                let (major, minor) = ((device.rdev >> 8) & 0xfff, device.rdev & 0xff);
+                write!(f, "device {} {:o} {major}:{minor} {}:{}", text(&device.path), device.mode, device.uid, device.gid)?;
+                device.bind.as_ref().map_or(Ok(()), |tree| write!(f, " bound from {}", Shows(tree)))
+            }
+            Op::Symlink(to, path) => write!(f, "symlink {} -> {}", text(path), text(to)),
+            Op::Ptmx => f.write_str("symlink /dev/ptmx -> pts/ptmx"),
+            Op::Hook(hook) => write!(f, "run {} hook #{}", hook.list, hook.index),
+            Op::ArmStart => f.write_str("open /proc/self/fd for exec.fifo"),
+            Op::PivotRoot => f.write_str("pivot_root"),
+            Op::Chroot => f.write_str("chroot"),
+            Op::ReopenNull => f.write_str("stdio on /dev/null becomes the container's"),
+            Op::MakeCwd(path) => write!(f, "mkdir -p {}", text(path)),
+            Op::RootReadonly => f.write_str("make / read-only"),
+            Op::Umask(mask) => write!(f, "umask {mask:04o}"),
+            Op::Hostname(name) => write!(f, "sethostname {}", text(name)),
+            Op::Domainname(name) => write!(f, "setdomainname {}", text(name)),
+            Op::Sysctl(path, value) => write!(f, "sysctl {} = {}", text(path), text(value)),
+            Op::Readonly(path) => write!(f, "read-only {}", text(path)),
+            Op::Mask(path) => write!(f, "mask {}", text(path)),
+            Op::NoNewPrivs => f.write_str("no_new_privs"),
+            Op::Rlimit(resource, soft, hard) => write!(f, "rlimit {resource} {soft} {hard}"),
+            Op::Seccomp(filter) => write!(f, "seccomp {} instructions, flags {:#x}", filter.program.len(), filter.flags),
+            Op::Chdir(path) => write!(f, "chdir {}", text(path)),
+            Op::ChdirAsUser(path) => write!(f, "chdir {} as the user, if need be", text(path)),
+            Op::Bounding(mask) => write!(f, "caps bounding={mask:x}"),
+            Op::User { uid, gid, groups: Some(groups) } => write!(f, "user {uid}:{gid} groups {groups:?}"),
+            Op::User { uid, gid, groups: None } => write!(f, "user {uid}:{gid}, groups kept"),
+            Op::Capabilities(e, p, i) => write!(f, "caps effective={e:x} permitted={p:x} inheritable={i:x}"),
+            Op::Ambient(mask) => write!(f, "caps ambient={mask:x}"),
+            Op::FindProgram => f.write_str("find the program"),
+            Op::Ready => f.write_str("ready"),
+            Op::AwaitStart(_) => f.write_str("await exec.fifo"),
+            Op::CloseFrom(from) => write!(f, "close fds from {from}"),
+            Op::Exec => f.write_str("exec"),
+        }
+    }
+}
+
+impl fmt::Display for Bind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "bind {} -> {}", Shows(&self.tree), text(&self.target))?;
+        for (word, mask) in [("set", self.set), ("clear", self.clear), ("drop", self.drop)] {
+            if mask != 0 {
+                write!(f, " {word} {}", attributes(mask))?;
+            }
+        }
+        self.propagation.iter().try_for_each(|flags| write!(f, " {}", propagation(*flags)))
+    }
+}
+
+impl fmt::Display for Filesystem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "mount {} -> {} {}", text(&self.fstype), text(&self.target), attributes(self.attr))?;
+        for param in &self.params {
+            match &param.value {
+                Some(value) => write!(f, " {}={}", text(&param.key), text(value))?,
+                None => write!(f, " {}", text(&param.key))?,
+            }
+        }
+        self.propagation.iter().try_for_each(|flags| write!(f, " {}", propagation(*flags)))
+    }
+}
+
+struct Shows<'a>(&'a Tree);
+
+impl fmt::Display for Shows<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Tree::Slot(slot) => write!(f, "need {}", slot.0),
+            Tree::Path { path, recursive } => write!(f, "{} {}", tree_word(*recursive), text(path)),
+        }
+    }
+}
+
+impl Op {
+    /// The phrase that an error of this operation is framed in.
+    #[must_use]
+    pub fn frame(&self) -> String {
+        match self {
+            Op::Bind(bind) => format!("error mounting {} to rootfs at {:?}", Shows(&bind.tree), text(&bind.target)),
+            Op::Filesystem(fs) => {
+                let source = fs.params.iter().find(|p| p.key.as_c_str() == c"source").and_then(|p| p.value.as_ref());
+                let source = source.map_or_else(|| text(&fs.fstype), |s| text(s));
+                format!("error mounting {source:?} to rootfs at {:?}", text(&fs.target))
+            }
+            Op::Device(device) => format!("error creating device nodes: {}", text(&device.path)),
+            Op::Ptmx => "error setting up ptmx".into(),
+            Op::Symlink(..) => "error setting up /dev symlinks".into(),
+            Op::AttachRoot { .. } | Op::Propagate(_) | Op::OpenRoot(_) => "error preparing rootfs".into(),
+            Op::PivotRoot | Op::Chroot => "error jailing process inside rootfs".into(),
+            Op::OomScore(_) => "failed to update /proc/self/oom_score_adj".into(),
+            Op::Chdir(path) | Op::ChdirAsUser(path) => {
+                format!("chdir to cwd ({:?}) set in config.json failed", text(path))
+            }
+            Op::User { .. } => "unable to setup user".into(),
+            Op::Bounding(_) | Op::Capabilities(..) | Op::Ambient(_) => "unable to apply caps".into(),
+            Op::Seccomp(_) => "unable to init seccomp".into(),
+            op => op.to_string(),
+        }
+    }
+}
+
+fn text(text: &CStr) -> String {
+    text.to_string_lossy().into_owned()
+}
+
+fn lines(map: &str) -> String {
+    map.trim_end().replace('\n', ", ")
+}
+
+fn tree_word(recursive: bool) -> &'static str {
+    if recursive { "rbind" } else { "bind" }
+}
+
+fn namespaces(flags: u64) -> String {
+    let names: Vec<&str> = NAMESPACES.iter().filter(|(flag, _)| flags & flag != 0).map(|(_, name)| *name).collect();
+    if names.is_empty() { "-".into() } else { names.join("|") }
+}
+
+fn attributes(mask: u64) -> String {
+    let exact = |(bits, _): &&(u64, &str)| match *bits {
+        0x70 => mask & 0x70 == 0x70,
+        bits @ (0x10 | 0x20) => mask & 0x70 == bits,
+        bits => mask & bits != 0,
+    };
+    ATTRIBUTES.iter().filter(exact).map(|(_, name)| *name).collect::<Vec<_>>().join(",")
+}
+
+fn propagation(flags: u64) -> String {
+    let words = [(MS_SHARED, "shared"), (MS_SLAVE, "slave"), (MS_PRIVATE, "private"), (MS_UNBINDABLE, "unbindable")];
+    let word = words.iter().find(|(flag, _)| flags & flag != 0).map_or("", |(_, word)| word);
+    format!("{}{word}", if flags & MS_REC != 0 { "r" } else { "" })
+}

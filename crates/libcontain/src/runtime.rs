@@ -1,0 +1,232 @@
+//! The door to the library: where state lives, and how containers are made and found.
+
+use std::fmt;
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use crate::bundle::Bundle;
+use crate::container::Container;
+use crate::create;
+use crate::error::{Error, Kind, Level, Problem};
+use crate::host::Host;
+use crate::plan::{self, Plan, Request};
+use crate::state::{StateDir, not_found};
+
+/// A container id: one or more of `[A-Za-z0-9_+.-]`, and not `.` or `..`, so that it can be a file name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Id(Box<str>);
+
+impl Id {
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Id {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        if text.is_empty() {
+            return Err(Error::new(Kind::InvalidId, "container id cannot be empty"));
+        }
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_+.-".contains(&b);
+        if text == "." || text == ".." || !text.bytes().all(allowed) {
+            return Err(Error::new(Kind::InvalidId, "invalid container ID format"));
+        }
+        Ok(Id(text.into()))
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Who makes cgroups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CgroupDriver {
+    /// The library itself, in `/sys/fs/cgroup`.
+    #[default]
+    Cgroupfs,
+    /// systemd, as transient units.
+    Systemd,
+}
+
+/// What a caller may ask for besides the config.
+#[derive(Debug, Default)]
+pub struct CreateOptions<'a> {
+    /// What becomes the container's stdin, stdout and stderr; `None` hands on the caller's.
+    pub stdio: [Option<BorrowedFd<'a>>; 3],
+    /// How many of the caller's descriptors from 3 on the program inherits, at the same numbers.
+    pub preserve_fds: u32,
+    /// Where to write init's pid, in decimal and without a newline, once the container is set up.
+    pub pid_file: Option<&'a Path>,
+    /// Use `chroot(2)` in place of `pivot_root(2)`, which a ramdisk as root file system does not allow.
+    pub no_pivot: bool,
+    /// Keep the caller's session keyring.
+    pub no_new_keyring: bool,
+    /// The program's signal mask (bit n-1 stands for signal n); `None`: the calling thread's.
+    pub signal_mask: Option<u64>,
+}
+
+/// A state root and the way of making containers below it. Cheap to make; holds nothing open.
+#[derive(Debug, Clone)]
+pub struct Runtime {
+    root: PathBuf,
+    driver: CgroupDriver,
+    rootless_cgroups: Option<bool>,
+    host: Option<Host>,
+}
+
+impl Runtime {
+    /// State is kept below `root`, an absolute path such as `/run/cntr`. It is made by the first `create`.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Runtime { root: root.into(), driver: CgroupDriver::default(), rootless_cgroups: None, host: None }
+    }
+
+    /// Who makes cgroups.
+    #[must_use]
+    pub fn with_cgroup_driver(self, driver: CgroupDriver) -> Self {
+        Runtime { driver, ..self }
+    }
+
+    /// Whether missing permission for cgroups is tolerated. Without this it is for everybody but root of the initial user
+    /// namespace.
+    #[must_use]
+    pub fn with_rootless_cgroups(self, tolerated: bool) -> Self {
+        Runtime { rootless_cgroups: Some(tolerated), ..self }
+    }
+
+    /// Plans for this host in place of the one that runs the process.
+    #[must_use]
+    pub fn with_host(self, host: Host) -> Self {
+        Runtime { host: Some(host), ..self }
+    }
+
+    /// The state root.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn host(&self) -> Result<Host, Error> {
+        let mut host = match &self.host {
+            Some(host) => host.clone(),
+            None => Host::probe().map_err(|e| Error::os("asking the machine", e))?,
+        };
+        if let Some(tolerated) = self.rootless_cgroups {
+            host.rootless_cgroups = tolerated;
+        }
+        Ok(host)
+    }
+
+    /// What `create` would do. Changes nothing and needs no privilege.
+    ///
+    /// # Errors
+    /// Every problem that checking and planning find.
+    pub fn plan(&self, id: &Id, bundle: &Bundle, options: &CreateOptions<'_>) -> Result<Plan, Error> {
+        self.plan_for(id, bundle, options, true)
+    }
+
+    fn plan_for(&self, id: &Id, bundle: &Bundle, options: &CreateOptions<'_>, wait: bool) -> Result<Plan, Error> {
+        if self.driver == CgroupDriver::Systemd {
+            return Err(Error::new(Kind::Unsupported, "the systemd cgroup driver is not implemented yet"));
+        }
+        let host = self.host()?;
+        let request = Request {
+            id: id.as_str(),
+            bundle: bundle.dir(),
+            no_pivot: options.no_pivot,
+            no_new_keyring: options.no_new_keyring,
+            preserve_fds: options.preserve_fds,
+            wait_for_start: wait,
+        };
+        let mut problems = crate::check::check(bundle.spec(), &host);
+        problems.extend(bundle.warnings().iter().cloned());
+        let stops = |p: &Problem| p.level == Level::Error;
+        match plan::plan(&request, bundle.spec(), &host) {
+            Ok(mut plan) if !problems.iter().any(stops) => {
+                plan.warnings.extend(problems);
+                Ok(plan)
+            }
+            Ok(_) => Err(Error::config(problems)),
+            Err(found) => {
+                problems.extend(found);
+                Err(Error::config(problems))
+            }
+        }
+    }
+
+    /// Makes a container whose init waits for [`Container::start`].
+    ///
+    /// # Errors
+    /// Whatever fails, everything that was made is removed again.
+    pub fn create(&self, id: &Id, bundle: &Bundle, options: &CreateOptions<'_>) -> Result<Container, Error> {
+        let plan = self.plan_for(id, bundle, options, true)?;
+        create::create(&self.root, id, bundle, &plan, options)
+    }
+
+    /// Makes a container and lets its program run at once.
+    ///
+    /// # Errors
+    /// As [`Runtime::create`] and [`Container::start`].
+    pub fn run(&self, id: &Id, bundle: &Bundle, options: &CreateOptions<'_>) -> Result<Container, Error> {
+        let plan = self.plan_for(id, bundle, options, false)?;
+        create::create(&self.root, id, bundle, &plan, options)
+    }
+
+    /// The container with this id.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`].
+    pub fn container(&self, id: &Id) -> Result<Container, Error> {
+        let dir = StateDir::open(&self.root, id.as_str())?.ok_or_else(not_found)?;
+        let record = dir.read_state()?.ok_or_else(not_found)?;
+        Ok(Container::new(id.clone(), dir, record))
+    }
+
+    /// Every container below the root, sorted by id. One that cannot be read is an error in its place.
+    ///
+    /// # Errors
+    /// The root itself cannot be read.
+    pub fn containers(&self) -> Result<Vec<(Id, Result<Container, Error>)>, Error> {
+        let root = self.root.display();
+        let entries = std::fs::read_dir(&self.root).map_err(|e| Error::os(format_args!("open {root}"), e))?;
+        let dirs = entries.flatten().filter(|e| e.file_type().is_ok_and(|t| t.is_dir()));
+        let mut ids: Vec<Id> = dirs.filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
+        ids.sort();
+        Ok(ids.into_iter().map(|id| (id.clone(), self.container(&id))).collect())
+    }
+
+    /// Removes what a `create` that died left under this id: process, cgroup, directory.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] if there is nothing of that name.
+    pub fn remove_remains(&self, id: &Id) -> Result<(), Error> {
+        let dir = StateDir::open(&self.root, id.as_str())?.ok_or_else(not_found)?;
+        match dir.read_intent() {
+            Some(record) => Container::new(id.clone(), dir, record).destroy(),
+            None => dir.remove(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids() {
+        for good in ["a", "A-1_2+3.4", "...", "-x"] {
+            assert!(good.parse::<Id>().is_ok(), "{good}");
+        }
+        for bad in [".", "..", "a/b", "ä", "a b", "a\0"] {
+            assert_eq!(bad.parse::<Id>().unwrap_err().to_string(), "invalid container ID format");
+        }
+        assert_eq!("".parse::<Id>().unwrap_err().to_string(), "container id cannot be empty");
+    }
+}

@@ -1,0 +1,385 @@
+//! What is on disk for a container: `<root>/<id>/state.json` and its neighbours.
+//!
+//! | file | |
+//! |---|---|
+//! | `<root>/<id>/` | its `mkdir` is the claim of the id |
+//! | `creating.json` | written before the first side effect: what there will be to remove. Gone when state.json is there |
+//! | `state.json` | written, by rename, when init is set up and before it may go on |
+//! | `exec.fifo` | there until `start` |
+//!
+//! There are no locks: mkdir is exclusive, rename is atomic, and whether a process lives, is frozen or has started is asked of
+//! the kernel each time. The layout and the top-level members are runc's, which cAdvisor and others read.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::{Hooks, LinuxNamespaceType, Spec};
+use rustix::fs::{AtFlags, Mode, OFlags};
+use serde::{Deserialize, Serialize};
+
+use crate::bundle::Bundle;
+use crate::error::{Error, Kind};
+use crate::plan::Plan;
+
+pub(crate) const EXEC_FIFO: &str = "exec.fifo";
+const STATE: &str = "state.json";
+const CREATING: &str = "creating.json";
+
+/// `state.json`.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
+pub(crate) struct Record {
+    pub id: String,
+    pub init_process_pid: u32,
+    /// Clock ticks since boot: tells the process from a later one with the same pid.
+    pub init_process_start: u64,
+    /// RFC 3339 with nanoseconds.
+    pub created: String,
+    pub config: Config,
+    pub rootless: bool,
+    pub cgroup_paths: BTreeMap<String, String>,
+    pub namespace_paths: BTreeMap<String, String>,
+    pub external_descriptors: Vec<String>,
+    pub intel_rdt_path: String,
+}
+
+/// The part of the config that outlives `create`.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
+pub(crate) struct Config {
+    pub rootfs: String,
+    pub namespaces: Vec<Namespace>,
+    pub cgroups: CgroupNames,
+    /// Annotations as `key=value`, and `bundle=PATH`.
+    pub labels: Vec<String>,
+    #[serde(rename = "Hooks")]
+    pub hooks: Option<Hooks>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
+pub(crate) struct Namespace {
+    /// `NEWPID` and so on.
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub path: String,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq, Default)]
+pub(crate) struct CgroupNames {
+    pub path: String,
+    pub name: String,
+    pub parent: String,
+}
+
+/// The namespaces of `namespace_paths`: the kind, and its file in `/proc/PID/ns`.
+const NAMESPACES: [(LinuxNamespaceType, &str, &str); 8] = [
+    (LinuxNamespaceType::Cgroup, "NEWCGROUP", "cgroup"),
+    (LinuxNamespaceType::Ipc, "NEWIPC", "ipc"),
+    (LinuxNamespaceType::Network, "NEWNET", "net"),
+    (LinuxNamespaceType::Mount, "NEWNS", "mnt"),
+    (LinuxNamespaceType::Pid, "NEWPID", "pid"),
+    (LinuxNamespaceType::Time, "NEWTIME", "time"),
+    (LinuxNamespaceType::User, "NEWUSER", "user"),
+    (LinuxNamespaceType::Uts, "NEWUTS", "uts"),
+];
+
+impl Record {
+    /// What is known before anything is made.
+    pub fn new(id: &str, bundle: &Bundle, plan: &Plan, stdio: [Option<BorrowedFd<'_>>; 3]) -> Record {
+        let spec = bundle.spec();
+        let root = spec.root().as_ref().map_or(Path::new(""), |r| r.path().as_path());
+        let annotations: BTreeMap<_, _> = spec.annotations().iter().flatten().collect();
+        let labels = annotations.into_iter().map(|(key, value)| format!("{key}={value}"));
+        Record {
+            id: id.to_owned(),
+            init_process_pid: 0,
+            init_process_start: 0,
+            created: String::new(),
+            config: Config {
+                rootfs: bundle.dir().join(root).to_string_lossy().into_owned(),
+                namespaces: namespaces(spec),
+                cgroups: CgroupNames::new(plan.cgroup.dirs.first().map_or("", |dir| dir.path.as_str())),
+                labels: labels.chain([format!("bundle={}", bundle.dir().display())]).collect(),
+                hooks: spec.hooks().as_ref().map(later_hooks),
+            },
+            rootless: !rustix::process::geteuid().is_root(),
+            cgroup_paths: plan.cgroup.paths(),
+            namespace_paths: BTreeMap::new(),
+            external_descriptors: descriptors(stdio),
+            intel_rdt_path: String::new(),
+        }
+    }
+
+    /// Notes who init is.
+    pub fn set_init(&mut self, pid: u32, created: String) {
+        self.init_process_pid = pid;
+        self.init_process_start = process_stat(pid).map_or(0, |(_, start)| start);
+        self.created = created;
+        let paths = NAMESPACES.iter().map(|(_, name, file)| ((*name).into(), format!("/proc/{pid}/ns/{file}")));
+        self.namespace_paths = paths.collect();
+    }
+
+    pub fn bundle(&self) -> &str {
+        self.config.labels.iter().find_map(|l| l.strip_prefix("bundle=")).unwrap_or("")
+    }
+
+    pub fn annotations(&self) -> BTreeMap<&str, &str> {
+        let pairs = self.config.labels.iter().filter_map(|label| label.split_once('='));
+        pairs.filter(|(key, _)| *key != "bundle").collect()
+    }
+
+    /// Whether init is pid 1 of a namespace of its own, so that all processes die with it.
+    pub fn has_private_pid_namespace(&self) -> bool {
+        self.config.namespaces.iter().any(|n| n.kind == "NEWPID" && n.path.is_empty())
+    }
+}
+
+impl CgroupNames {
+    fn new(path: &str) -> Self {
+        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+        CgroupNames { path: path.into(), name: name.into(), parent: parent.into() }
+    }
+}
+
+fn namespaces(spec: &Spec) -> Vec<Namespace> {
+    let list = spec.linux().as_ref().and_then(|l| l.namespaces().as_ref());
+    let name = |kind| NAMESPACES.iter().find(|(k, ..)| *k == kind).map_or("", |(_, name, _)| name);
+    let path = |p: &Option<PathBuf>| p.as_ref().map_or_else(String::new, |p| p.to_string_lossy().into_owned());
+    list.into_iter().flatten().map(|n| Namespace { kind: name(n.typ()).into(), path: path(n.path()) }).collect()
+}
+
+/// Only what runs after `create` is kept.
+fn later_hooks(hooks: &Hooks) -> Hooks {
+    let mut later = Hooks::default();
+    later.set_poststart(hooks.poststart().clone());
+    later.set_poststop(hooks.poststop().clone());
+    later
+}
+
+/// A container's directory, held open: what is done in it cannot be led elsewhere.
+#[derive(Debug)]
+pub(crate) struct StateDir {
+    path: PathBuf,
+    fd: OwnedFd,
+}
+
+impl StateDir {
+    /// Claims the id.
+    pub fn claim(root: &Path, id: &str) -> Result<StateDir, Error> {
+        let path = root.join(id);
+        let made = rustix::fs::mkdir(&path, Mode::from_raw_mode(0o711));
+        let made = match made {
+            Err(rustix::io::Errno::NOENT) => make_root(root).and_then(|()| Ok(rustix::fs::mkdir(&path, Mode::from_raw_mode(0o711))?)),
+            result => result.map_err(io::Error::from),
+        };
+        match made {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(Error::new(Kind::Exists, "container with given ID already exists"))
+            }
+            Err(error) => Err(Error::os(format_args!("mkdir {}", path.display()), error)),
+            Ok(()) => StateDir::open(root, id)?.ok_or_else(not_found),
+        }
+    }
+
+    /// The directory of an id, if there is one. A symlink is none.
+    pub fn open(root: &Path, id: &str) -> Result<Option<StateDir>, Error> {
+        let path = root.join(id);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::open(&path, flags, Mode::empty()) {
+            Ok(fd) => Ok(Some(StateDir { path, fd })),
+            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) => Ok(None),
+            Err(errno) => Err(Error::os(format_args!("open {}", path.display()), errno)),
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Says what will exist, before any of it does.
+    pub fn write_intent(&self, record: &Record) -> Result<(), Error> {
+        self.write(CREATING, record)
+    }
+
+    /// Makes the container known.
+    pub fn write_state(&self, record: &Record) -> Result<(), Error> {
+        self.write(STATE, record)?;
+        let _ = rustix::fs::unlinkat(&self.fd, CREATING, AtFlags::empty());
+        Ok(())
+    }
+
+    fn write(&self, name: &str, record: &Record) -> Result<(), Error> {
+        let what = |call: &str| format!("{call} {}", self.path.join(name).display());
+        let text = serde_json::to_vec(record).map_err(|e| Error::new(Kind::Os, format!("{}: {e}", what("write"))))?;
+        let temp = format!("{name}.{}", rustix::process::getpid().as_raw_nonzero());
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.fd, &temp, flags, Mode::from_raw_mode(0o600));
+        let file = file.map_err(|e| Error::os(what("open"), e))?;
+        io::Write::write_all(&mut std::fs::File::from(file), &text).map_err(|e| Error::os(what("write"), e))?;
+        rustix::fs::renameat(&self.fd, &temp, &self.fd, name).map_err(|e| Error::os(what("rename"), e))
+    }
+
+    /// The container's record; `None` while it is being made, or was left so.
+    pub fn read_state(&self) -> Result<Option<Record>, Error> {
+        self.read(STATE)
+    }
+
+    /// What a `create` that died left to be removed.
+    pub fn read_intent(&self) -> Option<Record> {
+        self.read(CREATING).ok().flatten()
+    }
+
+    fn read(&self, name: &str) -> Result<Option<Record>, Error> {
+        let what = || self.path.join(name).display().to_string();
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = match rustix::fs::openat(&self.fd, name, flags, Mode::empty()) {
+            Ok(file) => file,
+            Err(rustix::io::Errno::NOENT) => return Ok(None),
+            Err(errno) => return Err(Error::os(format_args!("open {}", what()), errno)),
+        };
+        let mut text = Vec::new();
+        io::Read::read_to_end(&mut std::fs::File::from(file), &mut text).map_err(|e| Error::os(what(), e))?;
+        serde_json::from_slice(&text).map(Some).map_err(|e| Error::new(Kind::Os, format!("{}: {e}", what())))
+    }
+
+    /// Makes the FIFO that `start` opens. Root of a user namespace, who is somebody else here, has to be able to write it.
+    pub fn make_fifo(&self) -> Result<(), Error> {
+        let what = |call: &str| format!("{call} {}", self.path.join(EXEC_FIFO).display());
+        let mode = Mode::from_raw_mode(0o622);
+        rustix::fs::mknodat(&self.fd, EXEC_FIFO, rustix::fs::FileType::Fifo, mode, 0).map_err(|e| Error::os(what("mkfifo"), e))?;
+        // The caller's umask has taken bits from the mode.
+        rustix::fs::chmodat(&self.fd, EXEC_FIFO, mode, AtFlags::empty()).map_err(|e| Error::os(what("chmod"), e))
+    }
+
+    pub fn open_fifo(&self, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        rustix::fs::openat(&self.fd, EXEC_FIFO, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+    }
+
+    pub fn has_fifo(&self) -> bool {
+        rustix::fs::accessat(&self.fd, EXEC_FIFO, rustix::fs::Access::EXISTS, AtFlags::empty()).is_ok()
+    }
+
+    pub fn remove_fifo(&self) -> Result<(), Error> {
+        match rustix::fs::unlinkat(&self.fd, EXEC_FIFO, AtFlags::empty()) {
+            Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+            Err(errno) => Err(Error::os(format_args!("unlink {}", self.path.join(EXEC_FIFO).display()), errno)),
+        }
+    }
+
+    /// Owner of the directory, for `list`.
+    pub fn owner(&self) -> io::Result<u32> {
+        Ok(rustix::fs::fstat(&self.fd)?.st_uid)
+    }
+
+    /// Removes the directory and what is in it; it holds files only.
+    pub fn remove(&self) -> Result<(), Error> {
+        let entries = rustix::fs::Dir::read_from(&self.fd).map_err(|e| Error::os(self.path.display(), e))?;
+        for entry in entries.flatten() {
+            if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+                let _ = rustix::fs::unlinkat(&self.fd, entry.file_name(), AtFlags::empty());
+            }
+        }
+        match rustix::fs::rmdir(&self.path) {
+            Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+            Err(errno) => Err(Error::os(format_args!("rmdir {}", self.path.display()), errno)),
+        }
+    }
+}
+
+pub(crate) fn not_found() -> Error {
+    Error::new(Kind::NotFound, "container does not exist")
+}
+
+#[allow(clippy::disallowed_methods)]
+fn make_root(root: &Path) -> io::Result<()> {
+    std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700).recursive(true).create(root)
+}
+
+/// State letter and start time of a process, from `/proc/PID/stat`; `None` if there is none.
+pub(crate) fn process_stat(pid: u32) -> Option<(u8, u64)> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, may hold anything, parentheses and blanks too.
+    let after_name = stat.iter().rposition(|b| *b == b')')?;
+    let text = std::str::from_utf8(stat.get(after_name + 2..)?).ok()?;
+    let mut fields = text.split(' ');
+    let letter = *fields.next()?.as_bytes().first()?;
+    let start = fields.nth(18)?.parse().ok()?;
+    Some((letter, start))
+}
+
+/// Where fds 0 to 2 lead to, as CRIU and tools that read state.json expect it.
+fn descriptors(stdio: [Option<BorrowedFd<'_>>; 3]) -> Vec<String> {
+    let link = |(number, fd): (i32, Option<BorrowedFd<'_>>)| {
+        let number = fd.map_or(number, |fd| fd.as_raw_fd());
+        let target = std::fs::read_link(format!("/proc/self/fd/{number}"));
+        target.map_or_else(|_| "/dev/null".into(), |path| path.to_string_lossy().into_owned())
+    };
+    (0..).zip(stdio).map(link).collect()
+}
+
+/// The time as Go prints RFC 3339 with nanoseconds: trailing zeros trimmed, UTC.
+#[must_use]
+pub fn rfc3339(time: std::time::SystemTime) -> String {
+    let since = time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let (days, seconds) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+    let (year, month, day) = civil(days);
+    let nanos = format!("{:09}", since.subsec_nanos());
+    let nanos = nanos.trim_end_matches('0');
+    let dot = if nanos.is_empty() { "" } else { "." };
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{dot}{nanos}Z")
+}
+
+/// Days since 1970-01-01 as a date of the Gregorian calendar. Years are counted from March, so that the leap day is the
+/// last of its year, in eras of 400 years (146 097 days).
+fn civil(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    #[test]
+    fn times_read_as_gos() {
+        for (secs, nanos, text) in [
+            (0, 0, "1970-01-01T00:00:00Z"),
+            (951_782_400, 0, "2000-02-29T00:00:00Z"),
+            (1_795_306_594, 346_705_752, "2026-11-22T00:16:34.346705752Z"),
+            (1_767_225_599, 500_000_000, "2025-12-31T23:59:59.5Z"),
+        ] {
+            assert_eq!(rfc3339(UNIX_EPOCH + Duration::new(secs, nanos)), text);
+        }
+    }
+
+    #[test]
+    fn our_own_process_has_a_start_time() {
+        let (letter, start) = process_stat(std::process::id()).unwrap();
+        assert!(matches!(letter, b'R' | b'S'), "{letter}");
+        assert!(start > 0);
+        assert_eq!(process_stat(u32::MAX), None);
+    }
+
+    #[test]
+    fn an_id_is_claimed_once_and_a_symlink_is_no_container() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = StateDir::claim(root.path(), "c1").unwrap();
+        assert_eq!(StateDir::claim(root.path(), "c1").unwrap_err().kind(), Kind::Exists);
+        std::os::unix::fs::symlink(dir.path(), root.path().join("link")).unwrap();
+        assert!(StateDir::open(root.path(), "link").unwrap().is_none());
+        assert_eq!(dir.read_state().unwrap(), None);
+        dir.make_fifo().unwrap();
+        assert!(dir.has_fifo());
+        dir.remove().unwrap();
+        assert!(!dir.path().exists());
+    }
+}
