@@ -1,0 +1,2 @@
+//! System calls that rustix lacks.
+pub mod bpf;
