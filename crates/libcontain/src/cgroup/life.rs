@@ -109,7 +109,7 @@ impl Cgroup {
         self.v1("freezer").or(self.v2())
     }
 
-    fn freeze(&self) -> io::Result<()> {
+    pub(super) fn freeze(&self) -> io::Result<()> {
         match self.freezer() {
             Some(member) if member.v2 => member.freeze_v2(),
             Some(member) => member.freeze_v1().inspect_err(|_| _ = self.thaw()),

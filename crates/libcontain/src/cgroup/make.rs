@@ -73,10 +73,11 @@ impl Made {
             }
         }
         let dir = result.map_err(|e| CgroupError::call(planned.absolute(), "mkdir", e))?;
-        let existed = !self.0.iter().skip(before).any(|made| *made == path);
+        let made = self.0.get(before..).unwrap_or_default();
+        let existed = !made.contains(&path);
         let member = Member { keys: planned.keys.clone(), path, v2: planned.v2, dir };
         if planned.v2 {
-            member.must_be_enterable(planned)?;
+            member.must_be_enterable(planned, root, made)?;
         }
         if existed {
             member.must_be_unused()?;
@@ -86,8 +87,6 @@ impl Made {
 
     /// Opens the deepest level that exists and makes the others.
     fn levels(&mut self, root: BorrowedFd<'_>, planned: &Dir, path: &str) -> Result<OwnedFd> {
-        let mut current = dir::open(root, &planned.mount)?;
-        let mut so_far = planned.mount.clone();
         let (parent, leaf) = dir::split(path);
         // Most containers' parent exists, and without controllers to hand down nothing has to be done to it.
         if planned.stays_above()
@@ -95,6 +94,8 @@ impl Made {
         {
             return self.level(dir.as_fd(), planned, leaf, path);
         }
+        let mut current = dir::open(root, &planned.mount)?;
+        let mut so_far = planned.mount.clone();
         for name in planned.path.split('/').filter(|name| !name.is_empty()) {
             so_far = if so_far.is_empty() { name.to_owned() } else { format!("{so_far}/{name}") };
             if planned.enable {
@@ -179,12 +180,19 @@ fn enable_controllers(dir: BorrowedFd<'_>) {
 }
 
 impl Member {
-    /// Below a threaded cgroup a new one is in no valid state until it is threaded too.
-    fn must_be_enterable(&self, planned: &Dir) -> std::result::Result<(), CgroupError> {
+    /// Below a threaded cgroup new ones are in no valid state until they are threaded too, from the top down.
+    fn must_be_enterable(
+        &self,
+        planned: &Dir,
+        root: BorrowedFd<'_>,
+        made: &[String],
+    ) -> std::result::Result<(), CgroupError> {
         let kind = dir::read(self.dir.as_fd(), "cgroup.type").unwrap_or_default();
         let state = match kind.as_str() {
             "domain invalid" if !planned.domain => {
-                let _ = dir::write(self.dir.as_fd(), "cgroup.type", "threaded");
+                for path in made {
+                    let _ = dir::open(root, path).and_then(|dir| dir::write(dir.as_fd(), "cgroup.type", "threaded"));
+                }
                 return Ok(());
             }
             "domain invalid" => "in an invalid state",

@@ -1,7 +1,6 @@
 //! The machine's hierarchies: `statfs` and `/proc/self/cgroup`, no mountinfo (it grows with every mount).
 
 use std::io;
-use std::path::Path;
 
 use rustix::fs::statfs;
 
@@ -62,7 +61,7 @@ fn hierarchy(line: &str, mode: Mode) -> io::Result<Option<Hierarchy>> {
 /// each to a directory that names them in another order.
 fn v1_dir(names: &str) -> Option<String> {
     let plain = names.strip_prefix("name=").unwrap_or(names);
-    if magic(&format!("{ROOT}/{plain}")) == Some(CGROUP_MAGIC) && !Path::new(ROOT).join(plain).is_symlink() {
+    if magic(&format!("{ROOT}/{plain}")) == Some(CGROUP_MAGIC) {
         return Some(plain.to_owned());
     }
     plain.split(',').find_map(|name| {

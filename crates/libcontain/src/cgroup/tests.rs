@@ -296,9 +296,9 @@ fn failing_to_make_one_removes_all() {
     let Some(place) = Place::new() else { return };
     let mut plan = place.plan("{}");
     let last = plan.dirs.last_mut().unwrap();
-    last.path = format!("{}/{}", place.path, "x".repeat(300));
+    last.path = format!("{}/a\nb", place.path); // cgroup_mkdir: no newlines, /proc/PID/cgroup has lines.
     let error = Cgroup::create(&plan).unwrap_err();
-    assert_eq!((error.call, error.errno), ("mkdir", Errno::NAMETOOLONG.raw_os_error()));
+    assert_eq!((error.call, error.errno), ("mkdir", Errno::INVAL.raw_os_error()));
     assert_eq!(place.left(), [""; 0]);
 }
 
@@ -323,6 +323,101 @@ fn the_root_of_a_hierarchy_is_never_a_containers() {
     assert_eq!(Cgroup::from_paths(&paths).paths(), BTreeMap::new());
     let outside = BTreeMap::from([("a".to_owned(), "/tmp".to_owned()), (String::new(), "/etc".to_owned())]);
     assert_eq!(Cgroup::from_paths(&outside).paths(), BTreeMap::new());
+}
+
+#[test]
+fn threaded_parents_make_threaded_containers() {
+    let Some(place) = Place::new() else { return };
+    let Some(unified) = place.layout.hierarchies.iter().find(|h| h.v2) else {
+        return eprintln!("skipped: no v2 hierarchy");
+    };
+    let parent = format!("{ROOT}/{}{}/t", unified.dir, place.path);
+    std::fs::create_dir_all(&parent).unwrap();
+    std::fs::write(format!("{parent}/cgroup.type"), "threaded").unwrap();
+
+    let mut plan = place.plan_at("/t/a/b", "{}");
+    let cgroup = Cgroup::create(&plan).unwrap();
+    assert_eq!(value(&cgroup, "", "cgroup.type"), "threaded");
+    cgroup.remove().unwrap();
+
+    plan.dirs.iter_mut().for_each(|d| d.domain = d.v2);
+    for (path, state) in [("/t/a/b", "in threaded mode"), ("/t/c", "in an invalid state")] {
+        plan.dirs.iter_mut().for_each(|d| d.path = format!("{}{path}", place.path));
+        if path == "/t/a/b" {
+            std::fs::create_dir(format!("{parent}/a/b")).unwrap();
+            std::fs::write(format!("{parent}/a/b/cgroup.type"), "threaded").unwrap();
+        }
+        let text = Cgroup::create(&plan).unwrap_err().to_string();
+        assert!(text.starts_with("cannot enter cgroupv2 \"/sys") && text.ends_with(state), "{text}");
+    }
+}
+
+#[test]
+fn many_at_once_below_the_same_parents() {
+    let Some(place) = Place::new() else { return };
+    std::thread::scope(|scope| {
+        for i in 0..8 {
+            let place = &place;
+            scope.spawn(move || {
+                for j in 0..10 {
+                    let mut plan = place.plan_at(&format!("/p{}/q/{i}", j / 2), "{}");
+                    if i % 2 == 1 {
+                        // Fails at the end, and takes away what it made, parents included.
+                        plan.dirs.last_mut().unwrap().path.push('\n');
+                        Cgroup::create(&plan).unwrap_err();
+                        continue;
+                    }
+                    let cgroup = Cgroup::create(&plan).unwrap();
+                    cgroup.apply(&plan).unwrap();
+                    cgroup.remove().unwrap();
+                }
+            });
+        }
+    });
+}
+
+/// As an ordinary user: this test starts itself as one.
+#[test]
+fn rootless_goes_without_what_it_may_not_make() {
+    if rustix::process::geteuid().is_root() {
+        let name = "cgroup::tests::rootless_goes_without_what_it_may_not_make";
+        let mut again = Command::new(std::env::current_exe().unwrap());
+        std::os::unix::process::CommandExt::uid(again.arg("--exact").arg(name).arg("--nocapture"), 65534);
+        match again.output() {
+            Ok(output) => assert!(output.status.success(), "{output:?}"),
+            Err(error) => eprintln!("skipped: the test program cannot be started as nobody: {error}"),
+        }
+        return;
+    }
+    let layout = probe().unwrap();
+    let unprivileged = |linux: &str, layout: &Layout| {
+        let mut spec = Spec::default();
+        spec.set_linux(Some(serde_json::from_str(linux).unwrap()));
+        let plan = plan("cntr-test-rootless", &spec, layout, true, &mut Vec::new());
+        let cgroup = Cgroup::create(&plan).map_err(|e| e.to_string())?;
+        cgroup.apply(&plan).map(|()| cgroup.paths().len()).map_err(|e| e.to_string())
+    };
+    assert_eq!(unprivileged("{}", &layout), Ok(0));
+    let text = unprivileged(r#"{"cgroupsPath":"/cntr-test-rootless"}"#, &layout).unwrap_err();
+    assert!(
+        text.starts_with("linux.cgroupsPath: mkdir /sys/fs/cgroup/") && text.ends_with(": permission denied"),
+        "{text}"
+    );
+    let limits = r#"{"resources":{"pids":{"limit":5}}}"#;
+    if layout.hierarchies.iter().any(|h| h.controllers.iter().any(|c| c == "pids")) {
+        let text = unprivileged(limits, &layout).unwrap_err();
+        let expected = "linux.resources.pids.limit: cannot set pids limit: container could not join or create cgroup";
+        assert!(text.starts_with(expected) || text.contains("rootless needs no limits"), "{text}");
+    }
+    let mut v2 = Layout { mode: Mounted::V2, ..layout };
+    v2.hierarchies.retain(|h| h.v2);
+    v2.hierarchies.iter_mut().for_each(|h| h.controllers = vec!["pids".to_owned()]);
+    if !v2.hierarchies.is_empty() {
+        assert_eq!(unprivileged("{}", &v2), Ok(0));
+        let text = unprivileged(limits, &v2).unwrap_err();
+        let expected = "rootless needs no limits + no cgrouppath when no permission is granted for cgroups";
+        assert!(text.starts_with(&format!("linux.resources.pids.limit: {expected}: mkdir")), "{text}");
+    }
 }
 
 /// A device program on a hybrid machine's v2 cgroup, where nothing else restricts devices.

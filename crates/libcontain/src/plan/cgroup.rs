@@ -296,9 +296,11 @@ fn devices(policy: &devices::Policy, layout: &Layout, rootless: bool, plan: &mut
 }
 
 fn rank(write: &Write, layout: &Layout) -> usize {
+    if write.at == resources::UNIFIED {
+        return usize::MAX; // Whoever names the file itself has the last word.
+    }
     let order: &[&str] = if layout.mode == Mode::V2 { &V2 } else { &V1 };
-    let unified = usize::from(write.at == resources::UNIFIED);
-    order.iter().position(|c| *c == write.controller).unwrap_or(order.len()) + unified * 2 * V1.len()
+    order.iter().position(|c| *c == write.controller).unwrap_or(order.len())
 }
 
 #[cfg(test)]
