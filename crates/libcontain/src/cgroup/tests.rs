@@ -140,6 +140,57 @@ fn a_default_of_allowing_is_written_too() {
     cgroup.remove().unwrap();
 }
 
+/// The kernel's own controller as the reference for the emulation: the config's rules written one by one give
+/// the list that the policy comes down to.
+#[test]
+fn the_policy_is_what_the_kernel_makes_of_the_rules() {
+    let Some(place) = Place::new() else { return };
+    if !place.v1() {
+        return eprintln!("skipped: needs the v1 devices controller");
+    }
+    let (plan, mut compared, mut state) = (place.plan("{}"), 0, 1u64);
+    let cgroup = Cgroup::create(&plan).unwrap();
+    let dir = cgroup.paths()["devices"].clone();
+    let write = |allow: bool, line: &str| {
+        let file = if allow { "devices.allow" } else { "devices.deny" };
+        std::fs::write(format!("{dir}/{file}"), line).unwrap();
+    };
+    let mut random = |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    for _ in 0..300 {
+        let rules: Vec<(bool, String, String)> = (0..random(12))
+            .map(|_| {
+                let (allow, kind) = (random(4) != 0, ["b", "c"][usize::try_from(random(2)).unwrap()]);
+                let (major, minor) = (random(3), random(4));
+                let access = ["r", "w", "m", "rw", "rm", "rwm"][usize::try_from(random(6)).unwrap()];
+                let (json, text) =
+                    if minor == 3 { ("-1".to_owned(), "*".to_owned()) } else { (minor.to_string(), minor.to_string()) };
+                let rule = format!(
+                    r#"{{"allow":{allow},"type":"{kind}","major":{major},"minor":{json},"access":"{access}"}}"#
+                );
+                (allow, rule, format!("{kind} {major}:{text} {access}"))
+            })
+            .collect();
+        let json: Vec<&str> = rules.iter().map(|(_, json, _)| json.as_str()).collect();
+        let mut problems = Vec::new();
+        let rules_of_config = serde_json::from_str::<Vec<_>>(&format!("[{}]", json.join(","))).unwrap();
+        let policy = crate::plan::devices::policy(&rules_of_config, &mut problems);
+        if !problems.is_empty() {
+            continue; // A hole in a wildcard: the kernel would ignore it without a word.
+        }
+        write(false, "a");
+        rules.iter().for_each(|(allow, _, line)| write(*allow, line));
+        crate::plan::devices::policy(&[], &mut problems).exceptions.iter().for_each(|e| write(true, &e.to_string()));
+        let expected: Vec<String> = policy.exceptions.iter().map(ToString::to_string).collect();
+        assert_eq!(value(&cgroup, "devices", "devices.list"), expected.join("\n"), "{rules:?}");
+        compared += 1;
+    }
+    assert!(compared > 100, "{compared}");
+    cgroup.remove().unwrap();
+}
+
 #[test]
 fn huge_pages_are_limited_on_v2_where_v1_has_none() {
     let Some(place) = Place::new() else { return };
