@@ -11,7 +11,7 @@ use std::path::Path;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 use serde::Serialize;
 
 use crate::cgroup::Cgroup;
@@ -157,7 +157,7 @@ impl Container {
     /// The freezer cannot be read.
     pub fn status(&self) -> Result<Status, Error> {
         // Before liveness: what is killed while frozen is not gone before it is thawed.
-        if self.cgroup().frozen().map_err(|e| Error::os("reading the freezer", e))? {
+        if self.cgroup().frozen() {
             return Ok(Status::Paused);
         }
         Ok(match (self.is_alive(), self.dir.has_fifo()) {
@@ -276,7 +276,7 @@ impl Container {
         let not_running = || Error::new(Kind::NotRunning, "container not running");
         let status = self.status()?;
         if signal == libc::SIGKILL && !self.record.has_private_pid_namespace() && !self.pids()?.is_empty() {
-            return self.cgroup().kill_all(signal).map_err(|e| Error::new(Kind::Os, e.to_string()));
+            return self.cgroup().kill_all(Signal::KILL).map_err(|e| Error::new(Kind::Os, e.to_string()));
         }
         if status == Status::Stopped {
             return Err(not_running());
@@ -367,7 +367,7 @@ impl Container {
         let cgroup = self.cgroup();
         let os = |error: &dyn fmt::Display| Error::new(Kind::Os, error.to_string());
         if !cgroup.pids().unwrap_or_default().is_empty() {
-            cgroup.kill_all(libc::SIGKILL).map_err(|e| os(&e))?;
+            cgroup.kill_all(Signal::KILL).map_err(|e| os(&e))?;
         }
         cgroup.remove().map_err(|e| os(&e))?;
         self.dir.remove()?;

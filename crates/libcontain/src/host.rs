@@ -3,6 +3,7 @@
 //! The plan reads a [`Host`] and nothing else of the machine, so any machine can be faked: all fields are public and a
 //! test writes the struct by hand. [`Host::probe`] is the only place that asks.
 
+use std::ffi::CStr;
 use std::io;
 
 use crate::plan::cgroup::Layout;
@@ -14,7 +15,7 @@ const CAP_SYS_ADMIN: u64 = 1 << 21;
 const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
 
 /// What planning and checking need to know.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
     /// Effective user of the caller.
     pub euid: u32,
@@ -30,6 +31,12 @@ pub struct Host {
     pub last_cap: u8,
     /// `setgroups(2)` is denied in the caller's user namespace.
     pub setgroups_denied: bool,
+    /// The kernel has cgroup namespaces (Linux 4.6).
+    pub has_cgroup_namespace: bool,
+    /// The kernel has time namespaces (Linux 5.6).
+    pub has_time_namespace: bool,
+    /// The kernel has user namespaces.
+    pub has_user_namespace: bool,
     /// `/proc/kcore` exists, so `/dev/core` is made.
     pub has_kcore: bool,
     /// Where cgroups are.
@@ -56,10 +63,25 @@ impl Host {
             bounding: mask(&status, "CapBnd:"),
             last_cap: last_cap()?,
             setgroups_denied: user_namespace && std::fs::read("/proc/self/setgroups")?.starts_with(b"deny"),
-            has_kcore: rustix::fs::access(c"/proc/kcore", rustix::fs::Access::EXISTS).is_ok(),
+            has_cgroup_namespace: exists(c"/proc/self/ns/cgroup"),
+            has_time_namespace: exists(c"/proc/self/ns/time"),
+            has_user_namespace: exists(c"/proc/self/ns/user"),
+            has_kcore: exists(c"/proc/kcore"),
             cgroups: crate::cgroup::probe()?,
             rootless_cgroups: euid != 0 || user_namespace,
         })
+    }
+
+    pub(crate) fn facts(&self) -> crate::check::Facts {
+        crate::check::Facts {
+            euid: self.euid,
+            capabilities: self.capabilities,
+            bounding: self.bounding,
+            last_cap: self.last_cap,
+            has_cgroup_namespace: self.has_cgroup_namespace,
+            has_time_namespace: self.has_time_namespace,
+            has_user_namespace: self.has_user_namespace,
+        }
     }
 
     /// Whether mounts, devices and namespaces can be made without a user namespace.
@@ -67,6 +89,10 @@ impl Host {
     pub fn is_privileged(&self) -> bool {
         self.capabilities & CAP_SYS_ADMIN != 0
     }
+}
+
+fn exists(path: &CStr) -> bool {
+    rustix::fs::access(path, rustix::fs::Access::EXISTS).is_ok()
 }
 
 fn last_cap() -> io::Result<u8> {

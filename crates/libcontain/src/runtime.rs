@@ -145,7 +145,7 @@ impl Runtime {
             preserve_fds: options.preserve_fds,
             wait_for_start: wait,
         };
-        let mut problems = crate::check::check(bundle.spec(), &host);
+        let mut problems = crate::check::check(bundle.spec(), &host.facts());
         problems.extend(bundle.warnings().iter().cloned());
         let stops = |p: &Problem| p.level == Level::Error;
         match plan::plan(&request, bundle.spec(), &host) {

@@ -10,7 +10,7 @@ use std::path::Path;
 use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType, Mount};
 
 use super::libc_flag::{
-    ATTR_ATIME, ATTR_NODEV, ATTR_NODIRATIME, ATTR_NOEXEC, ATTR_NOSUID, ATTR_NOSYMFOLLOW, ATTR_RDONLY, MS_PRIVATE,
+    ATTR_ATIME, ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_NOSYMFOLLOW, ATTR_RDONLY, MS_PRIVATE,
     MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE, NEWCGROUP, NEWNS, NEWUSER,
 };
 use super::mount_options::{self, Options};
@@ -229,7 +229,7 @@ impl Planner<'_> {
         self.filesystem(at, target.clone(), "tmpfs", b"cgroup", &tmpfs);
         let below = |name: &str| [target.as_bytes(), b"/", name.as_bytes()].concat();
         let hierarchies: Vec<(usize, String)> =
-            self.cgroup.dirs.iter().enumerate().filter(|(_, d)| !d.v2).map(|(i, d)| (i, d.hierarchy.clone())).collect();
+            self.cgroup.dirs.iter().enumerate().filter(|(_, d)| !d.v2).map(|(i, d)| (i, d.mount.clone())).collect();
         for (i, name) in hierarchies {
             let path = self.text(at, below(&name));
             if self.ns.is_new(NEWCGROUP) {

@@ -51,7 +51,7 @@ impl fmt::Display for Plan {
             writeln!(f, "cgroup  {:<36} {} = {}", write.at.to_string(), write.file, write.value)?;
         }
         if let Some(program) = &self.cgroup.devices {
-            writeln!(f, "cgroup  {:<36} device program, {} instructions", "linux.resources.devices", program.insns.len())?;
+            writeln!(f, "cgroup  {:<36} device program, {} instructions", "linux.resources.devices", program.len())?;
         }
         for (i, need) in self.needs.iter().enumerate() {
             writeln!(f, "need {i:>2} {:<36} {}", need.at.to_string(), need.what)?;
