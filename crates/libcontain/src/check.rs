@@ -1,1 +1,276 @@
-//! c
+//! Everything that can be said against a config before anything is done about it.
+//!
+//! A rule is one small function and one entry in [`RULES`]. It looks at the config and at what the machine is
+//! like ([`Facts`]), and adds a [`Problem`] per mistake: the place in the config, the clause of the spec, what
+//! is wrong and what was expected. All rules run always, so one run tells everything; where runc's text is one
+//! that callers know, it is part of ours. Rules for one resource that has its own lowering (seccomp, cgroup
+//! values, device rules) are with that lowering. Pure: no I/O, no panic, and the same problems in the same
+//! order for the same input.
+
+mod capabilities;
+mod general;
+mod later;
+mod mounts;
+mod namespaces;
+mod process;
+mod strings;
+mod sysctl;
+mod tuning;
+
+pub use sysctl::path as sysctl_path;
+
+use crate::error::{At, Level, Problem};
+use crate::spec::{Linux, LinuxNamespace, LinuxNamespaceType, Process, Spec};
+use std::path::Path;
+
+/// Most problems that are told one by one.
+const MOST: usize = 100;
+
+/// What the rules want to know about the caller and the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facts {
+    /// Effective user id of the caller.
+    pub euid: u32,
+    /// Permitted capabilities of the caller.
+    pub capabilities: u64,
+    /// Bounding set of the caller.
+    pub bounding: u64,
+    /// Number of the highest capability that the kernel knows.
+    pub last_cap: u8,
+    /// The kernel has cgroup namespaces; Linux 4.6.
+    pub has_cgroup_namespace: bool,
+    /// The kernel has time namespaces; Linux 5.6.
+    pub has_time_namespace: bool,
+    /// The kernel has user namespaces.
+    pub has_user_namespace: bool,
+}
+
+impl Facts {
+    /// A root with all capabilities of Linux 5.9 and later, on a kernel with all namespaces.
+    #[must_use]
+    pub fn privileged() -> Self {
+        let all = crate::plan::process::known_mask(40);
+        Facts {
+            euid: 0,
+            capabilities: all,
+            bounding: all,
+            last_cap: 40,
+            has_cgroup_namespace: true,
+            has_time_namespace: true,
+            has_user_namespace: true,
+        }
+    }
+}
+
+/// What a rule looks at.
+struct Ctx<'a> {
+    spec: &'a Spec,
+    facts: &'a Facts,
+}
+
+type Problems = Vec<Problem>;
+type Rule = fn(&Ctx<'_>, &mut Problems);
+
+/// All rules, in the order in which a reader goes through a config.
+const RULES: &[Rule] = &[
+    general::oci_version,
+    general::root,
+    process::present,
+    process::args,
+    process::cwd,
+    process::env,
+    process::user,
+    process::mapped_ids,
+    process::rootless_groups,
+    process::rlimits,
+    process::oom_score_adj,
+    capabilities::known,
+    capabilities::held,
+    capabilities::consistent,
+    capabilities::ambient,
+    tuning::scheduler,
+    tuning::io_priority,
+    mounts::destinations,
+    mounts::types,
+    general::hostname,
+    general::hooks,
+    general::annotations,
+    namespaces::unique,
+    namespaces::paths,
+    namespaces::supported,
+    namespaces::rootless,
+    namespaces::mappings_wanted,
+    namespaces::mappings_used,
+    namespaces::mappings_valid,
+    namespaces::root_mapped,
+    namespaces::time_offsets,
+    mounts::devices,
+    mounts::restricted_paths,
+    mounts::propagation,
+    sysctl::keys,
+    tuning::memory_policy,
+    strings::nul_bytes,
+    later::not_yet,
+];
+
+/// Applies all rules. Anything of [`Level::Error`] in the answer means that the container cannot be made.
+#[must_use]
+pub fn check(spec: &Spec, facts: &Facts) -> Vec<Problem> {
+    let ctx = Ctx { spec, facts };
+    let mut out = Vec::new();
+    for rule in RULES {
+        rule(&ctx, &mut out);
+    }
+    limit(&mut out);
+    out
+}
+
+/// A config of megabytes can be wrong a million times: the rest is counted.
+fn limit(out: &mut Problems) {
+    if out.len() <= MOST {
+        return;
+    }
+    let rest = out.split_off(MOST);
+    let text = format!("and {} more problems", rest.len());
+    let at = At::field("config.json");
+    out.push(match rest.iter().any(|p| p.level == Level::Error) {
+        true => Problem::error(at, "", text),
+        false => Problem::warning(at, "", text),
+    });
+}
+
+impl<'a> Ctx<'a> {
+    fn process(&self) -> Option<&'a Process> {
+        self.spec.process().as_ref()
+    }
+
+    fn linux(&self) -> Option<&'a Linux> {
+        self.spec.linux().as_ref()
+    }
+
+    fn namespaces(&self) -> &'a [LinuxNamespace] {
+        self.linux().and_then(|l| l.namespaces().as_deref()).unwrap_or_default()
+    }
+
+    /// The entry for a kind of namespace: made new or joined, in any case not the caller's.
+    fn namespace(&self, kind: LinuxNamespaceType) -> Option<&'a LinuxNamespace> {
+        self.namespaces().iter().find(|n| n.typ() == kind)
+    }
+
+    fn has(&self, kind: LinuxNamespaceType) -> bool {
+        self.namespace(kind).is_some()
+    }
+}
+
+/// The namespace to join. An empty path is none, as in Go.
+fn join_path(namespace: &LinuxNamespace) -> Option<&Path> {
+    namespace.path().as_deref().filter(|path| !path.as_os_str().is_empty())
+}
+
+/// A value of the config as messages show it: quoted, on one line, and not too long.
+fn quoted(value: impl AsRef<Path>) -> String {
+    let mut text = format!("{:?}", value.as_ref());
+    if text.len() > 200 {
+        text.truncate(text.floor_char_boundary(200));
+        text.push_str("…\"");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    /// A config without problems; tests change one thing in it.
+    fn base() -> Value {
+        json!({
+            "ociVersion": "1.2.0",
+            "root": {"path": "rootfs"},
+            "process": {"cwd": "/", "args": ["sh"], "user": {"uid": 0, "gid": 0}},
+            "linux": {"namespaces": [{"type": "pid"}, {"type": "network"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"}]},
+        })
+    }
+
+    /// JSON merge patch (RFC 7396).
+    fn merge(into: &mut Value, patch: Value) {
+        match (into, patch) {
+            (Value::Object(into), Value::Object(patch)) => {
+                for (key, value) in patch {
+                    merge(into.entry(key).or_insert(Value::Null), value);
+                }
+            }
+            (into, patch) => *into = patch,
+        }
+    }
+
+    fn spec_with(patch: Value) -> Spec {
+        let mut config = base();
+        merge(&mut config, patch);
+        let text = config.to_string();
+        crate::bundle::from_json::<Spec>("config.json", text.as_bytes()).expect("test config").0
+    }
+
+    /// What is found on a given machine, warnings marked.
+    pub(super) fn found_on(facts: &Facts, patch: Value) -> Vec<String> {
+        let shown = |p: &Problem| match p.level {
+            Level::Error => format!("{}: {}", p.at, p.text),
+            Level::Warning => format!("warning: {}: {}", p.at, p.text),
+        };
+        check(&spec_with(patch), facts).iter().map(shown).collect()
+    }
+
+    /// What is found for a privileged caller.
+    pub(super) fn found(patch: Value) -> Vec<String> {
+        found_on(&Facts::privileged(), patch)
+    }
+
+    #[test]
+    fn a_sound_config_has_no_problems() {
+        assert_eq!(found(json!({})), Vec::<String>::new());
+    }
+
+    #[test]
+    fn all_problems_are_found_in_one_run() {
+        let found = found(json!({
+            "ociVersion": "2.0.0", "root": null, "hostname": "h",
+            "process": {"cwd": "tmp", "args": []},
+            "linux": {"namespaces": [{"type": "pid"}, {"type": "mount"}, {"type": "pid"}]},
+        }));
+        assert_eq!(
+            found,
+            [
+                "ociVersion: \"2.0.0\" is not supported, expected 1.x",
+                "root: root must be specified",
+                "process.args: must not be empty (args must not be empty)",
+                "process.cwd: \"tmp\" must be absolute (Cwd must be an absolute path)",
+                "hostname: unable to set hostname without a private UTS namespace",
+                "linux.namespaces[2].type: duplicate \"pid\" (first at [0]): malformed spec file: duplicated ns \"pid\"",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_flood_of_problems_is_counted() {
+        let env = vec!["x"; 5000];
+        let found = found(json!({"process": {"env": env}}));
+        assert_eq!(found.len(), MOST + 1);
+        assert_eq!(found.last().map(String::as_str), Some("config.json: and 4900 more problems"));
+    }
+
+    #[test]
+    fn problems_carry_a_clause() {
+        let spec = spec_with(json!({"process": {"cwd": "tmp"}}));
+        let text = check(&spec, &Facts::privileged()).first().map(ToString::to_string);
+        assert_eq!(
+            text.as_deref(),
+            Some("process.cwd: \"tmp\" must be absolute (Cwd must be an absolute path) [config.md#process]")
+        );
+    }
+
+    #[test]
+    fn values_are_quoted_briefly() {
+        assert_eq!(quoted("a\n\"b"), "\"a\\n\\\"b\"");
+        assert!(quoted("é".repeat(5000)).len() < 210);
+    }
+}

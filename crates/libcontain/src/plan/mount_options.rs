@@ -1,1 +1,391 @@
-//! x
+//! What the words in `mounts[].options` mean: one table, used for planning and for `features`.
+//!
+//! The words are mount(8)'s as runc takes them (contract 4.2), split by who acts on them: attributes of the
+//! mount (`mount_setattr`), flags of the superblock (`fsconfig` `FSCONFIG_SET_FLAG`), propagation, and data for
+//! the file system. A later word overrides an earlier one; what was *cleared* is remembered as well, because a
+//! bind with any attribute set or cleared gets exactly the requested ones. A word that is not in the table is
+//! data, as the kernel alone can tell what a file system takes. Pure: no I/O, no panic, no errors.
+
+/// `MOUNT_ATTR_*` of mount_setattr(2), as <linux/mount.h> has them.
+pub mod attr {
+    /// Read-only mount.
+    pub const RDONLY: u64 = 0x1;
+    /// Set-user-ID bits are ignored.
+    pub const NOSUID: u64 = 0x2;
+    /// Device nodes cannot be opened.
+    pub const NODEV: u64 = 0x4;
+    /// Programs cannot be executed.
+    pub const NOEXEC: u64 = 0x8;
+    /// The field, not a flag, that holds how access times are kept; 0 in it is `relatime`. Whoever changes it
+    /// has to clear all of it.
+    pub const ATIME: u64 = 0x70;
+    /// Value of [`ATIME`]: access times are not kept.
+    pub const NOATIME: u64 = 0x10;
+    /// Value of [`ATIME`]: access times are always kept.
+    pub const STRICTATIME: u64 = 0x20;
+    /// Access times of directories are not kept.
+    pub const NODIRATIME: u64 = 0x80;
+    /// Symlinks are not followed; Linux 5.14.
+    pub const NOSYMFOLLOW: u64 = 0x20_0000;
+}
+
+/// Propagation types of mount(2).
+pub mod propagation {
+    /// Includes all mounts below.
+    pub const REC: u64 = 0x4000;
+    /// Neither passes on mounts nor receives them, and cannot be bound.
+    pub const UNBINDABLE: u64 = 0x2_0000;
+    /// Neither passes on mounts nor receives them.
+    pub const PRIVATE: u64 = 0x4_0000;
+    /// Receives mounts.
+    pub const SLAVE: u64 = 0x8_0000;
+    /// Passes on mounts and receives them.
+    pub const SHARED: u64 = 0x10_0000;
+}
+
+/// The options of one mount, sorted by who acts on them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Options {
+    /// `bind` or `rbind` was given: the type does not count.
+    pub bind: bool,
+    /// `rbind` was given.
+    pub recursive: bool,
+    /// `remount` was given.
+    pub remount: bool,
+    /// Mount attributes to set ([`attr`]).
+    pub set: u64,
+    /// Mount attributes that were cleared explicitly; all of [`attr::ATIME`] as soon as one word spoke of it.
+    pub clear: u64,
+    /// Flags for the superblock of a new file system: parameter names for `FSCONFIG_SET_FLAG`.
+    pub sb_flags: Vec<&'static str>,
+    /// Propagation types ([`propagation`]), each to be set on its own and in this order.
+    pub propagation: Vec<u64>,
+    /// Parameters for the file system: name and value.
+    pub data: Vec<(String, Option<String>)>,
+    /// Words that are known and cannot be honoured yet.
+    pub unsupported: Vec<&'static str>,
+}
+
+impl Options {
+    /// Whether any attribute or superblock flag was asked for or against. A bind where none was keeps those of
+    /// its source; one where any was gets exactly the requested ones.
+    #[must_use]
+    pub fn has_attributes(&self) -> bool {
+        self.set != 0 || self.clear != 0 || !self.sb_flags.is_empty()
+    }
+}
+
+/// What a word does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    /// Sets mount attributes.
+    Set(u64),
+    /// Clears mount attributes.
+    Clear(u64),
+    /// Sets the [`attr::ATIME`] field to a value.
+    Atime(u64),
+    /// Takes back that value, leaving `relatime`.
+    NoAtime(u64),
+    /// `ro` and `rw` are for the mount and for the superblock, as in mount(2).
+    ReadOnly(bool),
+    /// Sets a flag of the superblock.
+    Sb(&'static str),
+    /// Takes it back.
+    NoSb(&'static str),
+    Bind,
+    BindAll,
+    Remount,
+    Propagation(u64),
+    /// Accepted, and without effect: `defaults`; `silent` and `loud`, which are about mount(2)'s kernel log;
+    /// `iversion`, which the file systems that have it decide for themselves.
+    Nothing,
+    NotYet,
+}
+
+use Effect::{Atime, Bind, BindAll, Clear, NoAtime, NoSb, NotYet, Nothing, Propagation, ReadOnly, Remount, Sb, Set};
+
+/// Every word, sorted. The recursive ones (`rro` ...) want mount_setattr(2) with `AT_RECURSIVE`.
+const WORDS: &[(&str, Effect)] = &[
+    ("async", NoSb("sync")),
+    ("atime", NoAtime(attr::NOATIME)),
+    ("bind", Bind),
+    ("defaults", Nothing),
+    ("dev", Clear(attr::NODEV)),
+    ("diratime", Clear(attr::NODIRATIME)),
+    ("dirsync", Sb("dirsync")),
+    ("exec", Clear(attr::NOEXEC)),
+    ("idmap", NotYet),
+    ("iversion", Nothing),
+    ("lazytime", Sb("lazytime")),
+    ("loud", Nothing),
+    ("mand", Sb("mand")),
+    ("noatime", Atime(attr::NOATIME)),
+    ("nodev", Set(attr::NODEV)),
+    ("nodiratime", Set(attr::NODIRATIME)),
+    ("noexec", Set(attr::NOEXEC)),
+    ("noiversion", Nothing),
+    ("nolazytime", NoSb("lazytime")),
+    ("nomand", NoSb("mand")),
+    ("norelatime", NoAtime(0)),
+    ("nostrictatime", NoAtime(attr::STRICTATIME)),
+    ("nosuid", Set(attr::NOSUID)),
+    ("nosymfollow", Set(attr::NOSYMFOLLOW)),
+    ("private", Propagation(propagation::PRIVATE)),
+    ("ratime", NotYet),
+    ("rbind", BindAll),
+    ("rdev", NotYet),
+    ("rdiratime", NotYet),
+    ("relatime", Atime(0)),
+    ("remount", Remount),
+    ("rexec", NotYet),
+    ("ridmap", NotYet),
+    ("rnoatime", NotYet),
+    ("rnodev", NotYet),
+    ("rnodiratime", NotYet),
+    ("rnoexec", NotYet),
+    ("rnorelatime", NotYet),
+    ("rnostrictatime", NotYet),
+    ("rnosuid", NotYet),
+    ("rnosymfollow", NotYet),
+    ("ro", ReadOnly(true)),
+    ("rprivate", Propagation(propagation::PRIVATE | propagation::REC)),
+    ("rrelatime", NotYet),
+    ("rro", NotYet),
+    ("rrw", NotYet),
+    ("rshared", Propagation(propagation::SHARED | propagation::REC)),
+    ("rslave", Propagation(propagation::SLAVE | propagation::REC)),
+    ("rstrictatime", NotYet),
+    ("rsuid", NotYet),
+    ("rsymfollow", NotYet),
+    ("runbindable", Propagation(propagation::UNBINDABLE | propagation::REC)),
+    ("rw", ReadOnly(false)),
+    ("shared", Propagation(propagation::SHARED)),
+    ("silent", Nothing),
+    ("slave", Propagation(propagation::SLAVE)),
+    ("strictatime", Atime(attr::STRICTATIME)),
+    ("suid", Clear(attr::NOSUID)),
+    ("symfollow", Clear(attr::NOSYMFOLLOW)),
+    ("sync", Sb("sync")),
+    ("tmpcopyup", NotYet),
+    ("unbindable", Propagation(propagation::UNBINDABLE)),
+];
+
+/// Sorts the options of one mount.
+#[must_use]
+pub fn parse(options: &[String]) -> Options {
+    let mut out = Options::default();
+    for option in options {
+        match WORDS.binary_search_by(|(word, _)| (*word).cmp(option)) {
+            Ok(row) => {
+                if let Some((word, effect)) = WORDS.get(row) {
+                    apply(&mut out, word, *effect);
+                }
+            }
+            Err(_) => data(option, &mut out.data),
+        }
+    }
+    out
+}
+
+/// The words that can be honoured, sorted.
+pub fn known_words() -> impl Iterator<Item = &'static str> {
+    WORDS.iter().filter(|(_, effect)| *effect != NotYet).map(|(word, _)| *word)
+}
+
+fn apply(out: &mut Options, word: &'static str, effect: Effect) {
+    match effect {
+        Set(bits) => attributes(out, bits, 0),
+        Clear(bits) => attributes(out, 0, bits),
+        Atime(value) => {
+            attributes(out, 0, attr::ATIME);
+            out.set |= value;
+        }
+        NoAtime(value) => {
+            let kept = out.set & attr::ATIME;
+            attributes(out, 0, attr::ATIME);
+            out.set |= if kept == value { 0 } else { kept };
+        }
+        ReadOnly(true) => {
+            attributes(out, attr::RDONLY, 0);
+            superblock(out, "ro", true);
+        }
+        ReadOnly(false) => {
+            attributes(out, 0, attr::RDONLY);
+            superblock(out, "ro", false);
+        }
+        Sb(flag) => superblock(out, flag, true),
+        NoSb(flag) => superblock(out, flag, false),
+        Bind => out.bind = true,
+        BindAll => (out.bind, out.recursive) = (true, true),
+        Remount => out.remount = true,
+        Propagation(kind) => out.propagation.push(kind),
+        Nothing => {}
+        NotYet => out.unsupported.push(word),
+    }
+}
+
+fn attributes(out: &mut Options, set: u64, clear: u64) {
+    out.set = (out.set | set) & !clear;
+    out.clear = (out.clear | clear) & !set;
+}
+
+fn superblock(out: &mut Options, flag: &'static str, on: bool) {
+    out.sb_flags.retain(|f| *f != flag);
+    if on {
+        out.sb_flags.push(flag);
+    }
+}
+
+/// Parameters for the file system. mount(2) takes them joined with commas, so one option may hold several;
+/// commas in double quotes (an SELinux context) or after a backslash (a path of overlayfs) separate nothing.
+fn data(option: &str, out: &mut Vec<(String, Option<String>)>) {
+    let (mut quoted, mut escaped) = (false, false);
+    let separates = |c: char| {
+        let plain = !escaped;
+        escaped = plain && c == '\\';
+        quoted ^= plain && c == '"';
+        plain && !quoted && c == ','
+    };
+    for part in option.split(separates).filter(|part| !part.is_empty()) {
+        out.push(match part.split_once('=') {
+            Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+            None => (part.to_owned(), None),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(options: &str) -> Options {
+        parse(&options.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn the_table_is_sorted_and_complete() {
+        let words: Vec<&str> = WORDS.iter().map(|(word, _)| *word).collect();
+        assert!(words.is_sorted_by(|a, b| a < b), "{words:?}");
+        // contract 4.2, list by list.
+        let flags = "async atime bind defaults dev diratime dirsync exec iversion lazytime loud mand noatime nodev \
+                     nodiratime noexec noiversion nolazytime nomand norelatime nostrictatime nosuid nosymfollow rbind \
+                     relatime remount ro rw silent strictatime suid symfollow sync";
+        let propagation = "shared slave private unbindable rshared rslave rprivate runbindable";
+        let later = "rro rrw rnosuid rsuid rnodev rdev rnoexec rexec rdiratime rnodiratime rrelatime rnorelatime \
+                     ratime rnoatime rstrictatime rnostrictatime rsymfollow rnosymfollow tmpcopyup idmap ridmap";
+        let count = |list: &str| list.split(' ').count();
+        assert_eq!(words.len(), count(flags) + count(propagation) + count(later));
+        for word in flags.split(' ').chain(propagation.split(' ')) {
+            let found = of(word);
+            assert!(found.data.is_empty() && found.unsupported.is_empty(), "{word}");
+            assert!(known_words().any(|w| w == word), "{word}");
+        }
+        for word in later.split(' ') {
+            assert_eq!(of(word), Options { unsupported: vec![word], ..Options::default() });
+            assert!(!known_words().any(|w| w == word), "{word}");
+        }
+    }
+
+    #[test]
+    fn each_word_does_what_its_row_says() {
+        let set = |bits| Options { set: bits, ..Options::default() };
+        let clear = |bits| Options { clear: bits, ..Options::default() };
+        let sb = |flag| Options { sb_flags: vec![flag], ..Options::default() };
+        let propagation = |kind| Options { propagation: vec![kind], ..Options::default() };
+        let table = [
+            ("", Options::default()),
+            ("async defaults iversion loud noiversion nolazytime nomand silent", Options::default()),
+            ("atime", clear(0x70)),
+            ("bind", Options { bind: true, ..Options::default() }),
+            ("dev", clear(4)),
+            ("diratime", clear(0x80)),
+            ("dirsync", sb("dirsync")),
+            ("exec", clear(8)),
+            ("lazytime", sb("lazytime")),
+            ("mand", sb("mand")),
+            ("noatime", Options { set: 0x10, clear: 0x70, ..Options::default() }),
+            ("nodev", set(4)),
+            ("nodiratime", set(0x80)),
+            ("noexec", set(8)),
+            ("norelatime", clear(0x70)),
+            ("nostrictatime", clear(0x70)),
+            ("nosuid", set(2)),
+            ("nosymfollow", set(0x20_0000)),
+            ("private", propagation(1 << 18)),
+            ("rbind", Options { bind: true, recursive: true, ..Options::default() }),
+            ("relatime", clear(0x70)),
+            ("remount", Options { remount: true, ..Options::default() }),
+            ("ro", Options { set: 1, sb_flags: vec!["ro"], ..Options::default() }),
+            ("rprivate", propagation(1 << 18 | 1 << 14)),
+            ("rshared", propagation(1 << 20 | 1 << 14)),
+            ("rslave", propagation(1 << 19 | 1 << 14)),
+            ("runbindable", propagation(1 << 17 | 1 << 14)),
+            ("rw", clear(1)),
+            ("shared", propagation(1 << 20)),
+            ("slave", propagation(1 << 19)),
+            ("strictatime", Options { set: 0x20, clear: 0x70, ..Options::default() }),
+            ("suid", clear(2)),
+            ("symfollow", clear(0x20_0000)),
+            ("sync", sb("sync")),
+            ("unbindable", propagation(1 << 17)),
+        ];
+        for (words, expected) in table {
+            assert_eq!(of(words), expected, "{words}");
+        }
+    }
+
+    #[test]
+    fn later_words_override_earlier_ones() {
+        let table = [
+            ("ro rw", 0, 1, vec![]),
+            ("rw ro", 1, 0, vec!["ro"]),
+            ("nodev dev nodev", 4, 0, vec![]),
+            ("nosuid suid noexec", 8, 2, vec![]),
+            ("sync async mand nomand lazytime nolazytime", 0, 0, vec![]),
+            ("sync dirsync sync", 0, 0, vec!["dirsync", "sync"]),
+            ("noatime strictatime", 0x20, 0x70, vec![]),
+            ("strictatime noatime", 0x10, 0x70, vec![]),
+            ("noatime relatime", 0, 0x70, vec![]),
+            ("noatime atime", 0, 0x70, vec![]),
+            ("noatime nostrictatime", 0x10, 0x70, vec![]),
+            ("noatime norelatime", 0x10, 0x70, vec![]),
+            ("strictatime nostrictatime", 0, 0x70, vec![]),
+            ("strictatime nodiratime nosuid", 0xa2, 0x70, vec![]),
+        ];
+        for (words, set, clear, sb_flags) in table {
+            assert_eq!(of(words), Options { set, clear, sb_flags, ..Options::default() }, "{words}");
+        }
+        assert_eq!(of("rshared slave").propagation, [propagation::SHARED | propagation::REC, propagation::SLAVE]);
+        assert!(of("rbind bind").recursive);
+    }
+
+    #[test]
+    fn a_bind_with_attributes_is_told_from_one_without() {
+        for words in ["bind", "rbind rprivate", "bind defaults", "bind remount"] {
+            assert!(!of(words).has_attributes(), "{words}");
+        }
+        for words in ["bind ro", "bind rw", "bind suid", "bind relatime", "bind sync"] {
+            assert!(of(words).has_attributes(), "{words}");
+        }
+    }
+
+    #[test]
+    fn unknown_words_are_data() {
+        let table: [(&str, &[(&str, Option<&str>)]); 9] = [
+            ("size=64m", &[("size", Some("64m"))]),
+            ("acl X-mount.mkdir=1", &[("acl", None), ("X-mount.mkdir", Some("1"))]),
+            ("RO", &[("RO", None)]),
+            ("mode=755,size=1m,", &[("mode", Some("755")), ("size", Some("1m"))]),
+            ("a=b=c", &[("a", Some("b=c"))]),
+            ("gid=", &[("gid", Some(""))]),
+            (",", &[]),
+            ("context=\"u:r:t:c1,c2\",x", &[("context", Some("\"u:r:t:c1,c2\"")), ("x", None)]),
+            ("lowerdir=/a\\,b:/c,y=\\\\,z", &[("lowerdir", Some("/a\\,b:/c")), ("y", Some("\\\\")), ("z", None)]),
+        ];
+        for (words, expected) in table {
+            let expected: Vec<_> = expected.iter().map(|(k, v)| ((*k).to_owned(), v.map(str::to_owned))).collect();
+            assert_eq!(of(words), Options { data: expected, ..Options::default() }, "{words}");
+        }
+        assert_eq!(parse(&[String::new()]), Options::default());
+    }
+}
