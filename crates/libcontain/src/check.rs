@@ -268,63 +268,6 @@ mod tests {
         );
     }
 
-    proptest::proptest! {
-        /// Whatever the bytes: no panic, and the same answer twice.
-        #[test]
-        fn any_config_is_judged(edits in proptest::collection::vec((0_usize..2000, proptest::prelude::any::<u8>()), 0..6)) {
-            let mut text = serde_json::to_vec_pretty(&Spec::default()).unwrap();
-            for (at, byte) in edits {
-                let at = at % text.len();
-                text[at] = byte;
-            }
-            let judge = || crate::bundle::from_json::<Spec>("c", &text).map(|(spec, w)| (check(&spec, &Facts::privileged()), w));
-            proptest::prop_assert_eq!(judge(), judge());
-        }
-    }
-
-    /// Real configs, where there are some: `CONFIGS=/dir cargo test -- --ignored --nocapture real_configs`.
-    #[test]
-    #[ignore = "needs configs"]
-    fn real_configs() {
-        for entry in std::fs::read_dir(std::env::var("CONFIGS").expect("CONFIGS")).expect("directory") {
-            let path = entry.expect("entry").path();
-            let text = std::fs::read(&path).expect("file");
-            let Ok((spec, warnings)) = crate::bundle::from_json::<Spec>("config.json", &text) else { continue };
-            let best = |f: &dyn Fn()| {
-                let mut best = std::time::Duration::MAX;
-                for _ in 0..300 {
-                    let t = std::time::Instant::now();
-                    f();
-                    best = best.min(t.elapsed());
-                }
-                best
-            };
-            assert_eq!(serde_json::from_slice::<Spec>(&text).unwrap(), spec);
-            let plain = best(&|| {
-                let _ = std::hint::black_box(serde_json::from_slice::<Spec>(&text));
-            });
-            let ours = best(&|| {
-                let _ = std::hint::black_box(crate::bundle::from_json::<Spec>("", &text));
-            });
-            let check = best(&|| {
-                let _ = std::hint::black_box(super::check(&spec, &Facts::privileged()));
-            });
-            let facts = Facts {
-                bounding: Facts::privileged().bounding & !(1 << 24),
-                capabilities: Facts::privileged().bounding & !(1 << 24),
-                ..Facts::privileged()
-            };
-            println!(
-                "{} {} bytes plain {plain:?} ours {ours:?} check {check:?} {warnings:?}",
-                path.display(),
-                text.len()
-            );
-            for p in super::check(&spec, &facts) {
-                println!("   {p}");
-            }
-        }
-    }
-
     #[test]
     fn values_are_quoted_briefly() {
         assert_eq!(quoted("a\n\"b"), "\"a\\n\\\"b\"");
