@@ -1,1 +1,266 @@
-//! The `features` document.
+//! The `features` document (features.md of the runtime-spec): what this build can do, not what this host can.
+//!
+//! Owns the shape and the contents. Invariants: member order is the specification's; a member that is absent
+//! means "unknown", `false` means "known not to work"; nothing is claimed that the planner cannot lower. Lists
+//! that a planner table knows come from that table, so that the document cannot drift from the code. No I/O.
+
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// The newest runtime-spec that this library implements; also `ociVersion` of a container's state.
+pub const SPEC_VERSION: &str = "1.3.0";
+
+/// The oldest runtime-spec whose configs are accepted.
+const SPEC_VERSION_MIN: &str = "1.0.0";
+
+/// Everything the runtime says about itself.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Features {
+    oci_version_min: &'static str,
+    oci_version_max: &'static str,
+    hooks: &'static [&'static str],
+    mount_options: Vec<&'static str>,
+    linux: Linux,
+    annotations: BTreeMap<&'static str, String>,
+    potentially_unsafe_config_annotations: &'static [&'static str],
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Linux {
+    namespaces: &'static [&'static str],
+    capabilities: Vec<String>,
+    cgroup: Cgroup,
+    seccomp: Seccomp,
+    apparmor: Enabled,
+    selinux: Enabled,
+    intel_rdt: Enabled,
+    mount_extensions: MountExtensions,
+    net_devices: Enabled,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Cgroup {
+    v1: bool,
+    v2: bool,
+    systemd: bool,
+    systemd_user: bool,
+    rdma: bool,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Seccomp {
+    enabled: bool,
+    actions: &'static [&'static str],
+    operators: &'static [&'static str],
+    archs: &'static [&'static str],
+    known_flags: &'static [&'static str],
+    supported_flags: &'static [&'static str],
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct MountExtensions {
+    idmap: Enabled,
+}
+
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Enabled {
+    enabled: bool,
+}
+
+const NO: Enabled = Enabled { enabled: false };
+
+/// In the order of a container's life.
+const HOOKS: &[&str] = &["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+
+const NAMESPACES: &[&str] = &["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"];
+
+/// Words that become mount flags or attributes; `r`-words of a list follow below.
+// To come from plan::mount's table once that is there.
+const MOUNT_WORDS: &[&str] = &[
+    "async",
+    "atime",
+    "bind",
+    "defaults",
+    "dev",
+    "diratime",
+    "dirsync",
+    "exec",
+    "iversion",
+    "lazytime",
+    "loud",
+    "mand",
+    "noatime",
+    "nodev",
+    "nodiratime",
+    "noexec",
+    "noiversion",
+    "nolazytime",
+    "nomand",
+    "norelatime",
+    "nostrictatime",
+    "nosuid",
+    "nosymfollow",
+    "rbind",
+    "relatime",
+    "remount",
+    "ro",
+    "rw",
+    "silent",
+    "strictatime",
+    "suid",
+    "symfollow",
+    "sync",
+];
+const PROPAGATION_WORDS: &[&str] =
+    &["private", "rprivate", "rshared", "rslave", "runbindable", "shared", "slave", "unbindable"];
+const RECURSIVE_WORDS: &[&str] = &[
+    "ratime",
+    "rdev",
+    "rdiratime",
+    "rexec",
+    "rnoatime",
+    "rnodev",
+    "rnodiratime",
+    "rnoexec",
+    "rnorelatime",
+    "rnostrictatime",
+    "rnosuid",
+    "rnosymfollow",
+    "rrelatime",
+    "rro",
+    "rrw",
+    "rstrictatime",
+    "rsuid",
+    "rsymfollow",
+];
+
+/// Annotations that change what the runtime does on the host, so that engines must not take them from an image.
+/// `bundle` is not an option, but a label of that name in state.json would hide the bundle's own.
+const UNSAFE_ANNOTATIONS: &[&str] = &["bundle", "org.criu.config", "org.systemd.property."];
+
+// The next five are to be taken from plan::seccomp::{actions, operators, archs, flags} once those are there.
+const SECCOMP_ACTIONS: &[&str] = &[
+    "SCMP_ACT_ALLOW",
+    "SCMP_ACT_ERRNO",
+    "SCMP_ACT_KILL",
+    "SCMP_ACT_KILL_PROCESS",
+    "SCMP_ACT_KILL_THREAD",
+    "SCMP_ACT_LOG",
+    "SCMP_ACT_TRACE",
+    "SCMP_ACT_TRAP",
+];
+const SECCOMP_OPERATORS: &[&str] =
+    &["SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_LE", "SCMP_CMP_LT", "SCMP_CMP_MASKED_EQ", "SCMP_CMP_NE"];
+const SECCOMP_ARCHS: &[&str] =
+    &["SCMP_ARCH_AARCH64", "SCMP_ARCH_RISCV64", "SCMP_ARCH_X32", "SCMP_ARCH_X86", "SCMP_ARCH_X86_64"];
+const SECCOMP_KNOWN_FLAGS: &[&str] =
+    &["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_TSYNC"];
+const SECCOMP_SUPPORTED_FLAGS: &[&str] = SECCOMP_KNOWN_FLAGS;
+
+/// The document of this build. `version` and `commit` are those of the program that shows it.
+#[must_use]
+pub fn features(version: &str, commit: &str) -> Features {
+    Features {
+        oci_version_min: SPEC_VERSION_MIN,
+        oci_version_max: SPEC_VERSION,
+        hooks: HOOKS,
+        mount_options: mount_options(),
+        linux: linux(),
+        annotations: annotations(version, commit),
+        potentially_unsafe_config_annotations: UNSAFE_ANNOTATIONS,
+    }
+}
+
+fn linux() -> Linux {
+    Linux {
+        namespaces: NAMESPACES,
+        capabilities: capabilities(),
+        cgroup: Cgroup { v1: true, v2: true, systemd: false, systemd_user: false, rdma: false },
+        seccomp: Seccomp {
+            enabled: true,
+            actions: SECCOMP_ACTIONS,
+            operators: SECCOMP_OPERATORS,
+            archs: SECCOMP_ARCHS,
+            known_flags: SECCOMP_KNOWN_FLAGS,
+            supported_flags: SECCOMP_SUPPORTED_FLAGS,
+        },
+        apparmor: NO,
+        selinux: NO,
+        intel_rdt: NO,
+        mount_extensions: MountExtensions { idmap: NO },
+        net_devices: NO,
+    }
+}
+
+fn mount_options() -> Vec<&'static str> {
+    let mut words = [MOUNT_WORDS, PROPAGATION_WORDS, RECURSIVE_WORDS].concat();
+    words.sort_unstable();
+    words
+}
+
+/// All names that can be given, in the kernel's order.
+fn capabilities() -> Vec<String> {
+    let mut all: Vec<caps::Capability> = caps::all().into_iter().collect();
+    all.sort_unstable_by_key(caps::Capability::index);
+    all.iter().map(ToString::to_string).collect()
+}
+
+/// Tools look for runc's keys; the same facts stand under this project's own name as well.
+fn annotations(version: &str, commit: &str) -> BTreeMap<&'static str, String> {
+    BTreeMap::from([
+        ("io.github.cntr.commit", commit.to_owned()),
+        ("io.github.cntr.version", version.to_owned()),
+        ("org.opencontainers.runc.checkpoint.enabled", "false".to_owned()),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document() -> serde_json::Value {
+        serde_json::to_value(features("1.2.3", "abc")).unwrap()
+    }
+
+    #[test]
+    fn capabilities_are_complete_and_in_kernel_order() {
+        let names = capabilities();
+        assert_eq!(names.len(), 41);
+        assert_eq!(names[0], "CAP_CHOWN");
+        assert_eq!(names[21], "CAP_SYS_ADMIN");
+        assert_eq!(names[40], "CAP_CHECKPOINT_RESTORE");
+    }
+
+    #[test]
+    fn lists_that_the_spec_wants_sorted_are_sorted_and_without_doubles() {
+        let document = document();
+        for pointer in ["/mountOptions", "/linux/namespaces", "/linux/seccomp/actions", "/linux/seccomp/archs"] {
+            let list: Vec<&str> =
+                document.pointer(pointer).unwrap().as_array().unwrap().iter().map(|v| v.as_str().unwrap()).collect();
+            assert!(list.is_sorted_by(|a, b| a < b), "{pointer}: {list:?}");
+        }
+    }
+
+    #[test]
+    fn members_engines_read_are_there_under_the_spec_names() {
+        let document = document();
+        for (pointer, expected) in [
+            ("/ociVersionMin", serde_json::json!("1.0.0")),
+            ("/ociVersionMax", serde_json::json!("1.3.0")),
+            ("/linux/mountExtensions/idmap/enabled", serde_json::json!(false)),
+            ("/linux/cgroup/systemdUser", serde_json::json!(false)),
+            ("/linux/intelRdt/enabled", serde_json::json!(false)),
+            ("/linux/netDevices/enabled", serde_json::json!(false)),
+            ("/linux/seccomp/enabled", serde_json::json!(true)),
+            ("/annotations/org.opencontainers.runc.checkpoint.enabled", serde_json::json!("false")),
+        ] {
+            assert_eq!(document.pointer(pointer), Some(&expected), "{pointer}");
+        }
+        assert!(document["mountOptions"].as_array().unwrap().contains(&"rro".into()));
+        assert!(document["potentiallyUnsafeConfigAnnotations"].is_array());
+    }
+}
