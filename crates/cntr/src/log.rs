@@ -95,10 +95,12 @@ impl Log {
 
     #[track_caller]
     fn entry(&self) -> Entry {
-        let place = self.debug.then(Location::caller);
+        // Taken here, not in a closure: that would be the caller otherwise.
+        let caller = Location::caller();
+        let place = self.debug.then(|| format!("{}:{}", caller.file(), caller.line()));
         Entry {
-            file: place.map(|l| format!("{}:{}", l.file(), l.line())),
-            func: place.map(|_| "cntr"),
+            func: place.as_ref().map(|_| "cntr"),
+            file: place,
             time: time::rfc3339(SystemTime::now()),
             ..Entry::default()
         }

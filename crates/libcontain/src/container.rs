@@ -183,9 +183,7 @@ impl Runtime {
         for e in std::fs::read_dir(&self.root).map_err(os)?.flatten() {
             let name = e.file_name();
             if let Ok(id) = name.to_string_lossy().parse::<Id>() {
-                all.push(
-                    self.container(&id).map_err(|e| Error::new(e.kind, format!("load container {id}: {e}"))),
-                );
+                all.push(self.container(&id).map_err(|e| Error::new(e.kind, format!("load container {id}: {e}"))));
             }
         }
         Ok(all)
