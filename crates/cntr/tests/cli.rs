@@ -44,10 +44,12 @@ impl Place {
         self.dir.path().join(name)
     }
 
-    /// With this place's state root, in this place's directory.
+    /// With this place's state root, in this place's directory, and never on the tester's own standard input: a
+    /// container in the foreground reads it.
     fn command(&self, line: &str) -> Command {
         let mut command = Command::new(CNTR);
         command.arg("--root").arg(self.path("root")).args(words(line)).current_dir(self.dir.path());
+        command.stdin(Stdio::null());
         command
     }
 
@@ -133,6 +135,19 @@ fn can_make_containers() -> bool {
         eprintln!("skipped: needs root and /bin/busybox");
     }
     able
+}
+
+/// Waits for a command with little output; one that does not end in time has failed.
+fn finish(mut child: Child) -> Got {
+    let end = Instant::now() + Duration::from_secs(20);
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() > end {
+            child.kill().unwrap();
+            panic!("does not end: {child:?}");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child.wait_with_output().unwrap().into()
 }
 
 /// Not to meet a container of another test run in the cgroup tree.
@@ -563,7 +578,7 @@ fn foreground_passes_streams_and_status() {
         .spawn()
         .unwrap();
     child.stdin.take().unwrap().write_all(b"in\n").unwrap();
-    let got = Got::from(child.wait_with_output().unwrap());
+    let got = finish(child);
     assert_eq!((got.out.as_str(), got.err.as_str(), got.code), ("out\nin\n", "err\n", Some(7)));
     assert!(std::fs::read_to_string(place.path("pid")).unwrap().parse::<u32>().is_ok());
     assert_eq!(place.run("list -q").out, "");
@@ -607,7 +622,7 @@ fn foreground_forwards_signals() {
         rustix::process::kill_process(pid, harmless).unwrap();
     }
     rustix::process::kill_process(pid, rustix::process::Signal::USR1).unwrap();
-    let got = Got::from(child.wait_with_output().unwrap());
+    let got = finish(child);
     assert_eq!((got.out.as_str(), got.code), ("ready\nusr1\n", Some(3)));
 }
 
@@ -619,11 +634,11 @@ fn a_killed_process_is_128_and_the_signal() {
     let place = Place::new();
     place.bundle("b", "while :; do sleep 1; done");
     let id = unique("killed");
-    let mut child = place.command(&format!("run --keep -b b {id}")).spawn().unwrap();
+    let child = place.command(&format!("run --keep -b b {id}")).spawn().unwrap();
     place.await_status(&id, "running");
     assert_eq!(message(&place.run(&format!("kill {id} FOO"))), "unknown signal \"FOO\"");
     assert_eq!(place.run(&format!("kill {id} KILL")).code, Some(0));
-    assert_eq!(child.wait().unwrap().code(), Some(137));
+    assert_eq!(finish(child).code, Some(137));
     place.await_status(&id, "stopped");
     assert_eq!(message(&place.run(&format!("kill {id} 9"))), "container not running");
     assert_eq!(place.run(&format!("kill -a {id} 9")).code, Some(0));

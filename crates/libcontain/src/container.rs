@@ -157,10 +157,13 @@ impl Runtime {
                 None => Stdio::inherit(),
             })
         };
-        let (first, rest) = args.split_first().ok_or_else(|| Error::new(Kind::Config, "args must not be empty"))?;
-        // The signal mask has to be restored in the child: a shell cannot, so the stub leaves it.
-        let mut cmd = Command::new(first);
-        cmd.args(rest).stdin(io(o.stdio[0])?).stdout(io(o.stdio[1])?).stderr(io(o.stdio[2])?);
+        if args.is_empty() {
+            return Err(Error::new(Kind::Config, "args must not be empty"));
+        }
+        // The signal mask has to be restored in the child: the stub has Python do it.
+        let restore = "import os,signal,sys; signal.pthread_sigmask(signal.SIG_SETMASK, []); os.execvp(sys.argv[1], sys.argv[1:])";
+        let mut cmd = Command::new("python3");
+        cmd.args(["-c", restore]).args(args).stdin(io(o.stdio[0])?).stdout(io(o.stdio[1])?).stderr(io(o.stdio[2])?);
         let child = cmd.spawn().map_err(os)?;
         let pid = child.id();
         if let Some(p) = o.pid_file {
@@ -172,8 +175,9 @@ impl Runtime {
     pub fn container(&self, id: &Id) -> Result<Container, Error> {
         let text = std::fs::read_to_string(self.dir(id).join("stub"))
             .map_err(|_| Error::new(Kind::NotFound, "container does not exist"))?;
-        let (pid, bundle) = text.split_once('\n').unwrap_or(("1", ""));
-        let pid: u32 = pid.parse().unwrap_or(1);
+        let gone = || Error::new(Kind::NotFound, "container does not exist");
+        let (pid, bundle) = text.split_once('\n').ok_or_else(gone)?;
+        let pid: u32 = pid.parse().map_err(|_| gone())?;
         let raw = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
         let pidfd = raw.and_then(|p| rustix::process::pidfd_open(p, rustix::process::PidfdFlags::empty()).ok());
         Ok(Container { id: id.clone(), dir: self.dir(id), pid, bundle: bundle.to_owned(), pidfd })
