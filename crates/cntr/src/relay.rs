@@ -1,0 +1,184 @@
+//! The three pipes between a foreground container and this process's own streams.
+//!
+//! Data moves in a poll loop (run.rs); nothing here blocks: a stream reads only when it is empty and writes only
+//! what a writable pipe is sure to take. The caller's descriptors keep their flags: O_NONBLOCK belongs to the open
+//! file, which others share.
+
+use anyhow::Context;
+use libcontain::spec::{LinuxIdMapping, Spec};
+use rustix::event::PollFlags;
+use rustix::fs::{Gid, OFlags, Uid, fchown, fcntl_setfl};
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::stdio;
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+const BUFFER: usize = 32 * 1024;
+
+/// PIPE_BUF: what a pipe that polls writable takes without blocking.
+const CHUNK: usize = 4096;
+
+const INPUT: usize = 0;
+
+/// Input, output and error output, in the order of their descriptors.
+#[derive(Debug)]
+pub struct Relay {
+    streams: [Stream; 3],
+}
+
+#[derive(Debug)]
+struct Stream {
+    /// `None` once either side is closed.
+    ends: Option<Ends>,
+    buffer: Vec<u8>,
+    /// What of the buffer has been read but not written.
+    pending: Range<usize>,
+}
+
+#[derive(Debug)]
+struct Ends {
+    from: End,
+    to: End,
+}
+
+/// This process's own stream, which stays open, or its end of a pipe.
+#[derive(Debug)]
+enum End {
+    Own(BorrowedFd<'static>),
+    Pipe(OwnedFd),
+}
+
+impl AsFd for End {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            End::Own(fd) => *fd,
+            End::Pipe(fd) => fd.as_fd(),
+        }
+    }
+}
+
+/// Three pipes: this process's ends with its own streams behind them, and the ends for the container.
+pub fn pipes(spec: &Spec) -> anyhow::Result<(Relay, [OwnedFd; 3])> {
+    let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(std::io::Error::from).context("pipe2");
+    let ((input, to_input), (from_output, output), (from_error, error)) = (pipe()?, pipe()?, pipe()?);
+    // A container that does not read must not stop its output from being read.
+    fcntl_setfl(&to_input, OFlags::NONBLOCK).map_err(std::io::Error::from).context("fcntl")?;
+    let theirs = [input, output, error];
+    hand_over(&theirs, spec);
+    let streams = [
+        Stream::new(End::Own(stdio::stdin()), End::Pipe(to_input)),
+        Stream::new(End::Pipe(from_output), End::Own(stdio::stdout())),
+        Stream::new(End::Pipe(from_error), End::Own(stdio::stderr())),
+    ];
+    Ok((Relay { streams }, theirs))
+}
+
+/// Makes the container's root owner of its pipes, so that it can open /dev/stdout and the like. Where that is not
+/// permitted (an ordinary user's subordinate ids) the pipes work all the same, only not by name.
+fn hand_over(pipes: &[OwnedFd; 3], spec: &Spec) {
+    let Some(linux) = spec.linux() else { return };
+    let (uid, gid) = (root_id(linux.uid_mappings()), root_id(linux.gid_mappings()));
+    if uid.is_some() || gid.is_some() {
+        for pipe in pipes {
+            let _ = fchown(pipe, uid.map(Uid::from_raw), gid.map(Gid::from_raw));
+        }
+    }
+}
+
+fn root_id(mappings: &Option<Vec<LinuxIdMapping>>) -> Option<u32> {
+    mappings.iter().flatten().find(|m| m.container_id() == 0 && m.size() > 0).map(LinuxIdMapping::host_id)
+}
+
+impl Relay {
+    /// What each open stream waits for, with its number.
+    pub fn wanted(&self) -> Vec<(usize, BorrowedFd<'_>, PollFlags)> {
+        let open = self.streams.iter().enumerate();
+        open.filter_map(|(number, stream)| stream.wanted().map(|(fd, events)| (number, fd, events))).collect()
+    }
+
+    /// Moves data of a stream that is ready.
+    pub fn step(&mut self, number: usize) {
+        if let Some(stream) = self.streams.get_mut(number) {
+            stream.step();
+        }
+    }
+
+    /// Nobody reads any more.
+    pub fn close_input(&mut self) {
+        if let Some(stream) = self.streams.get_mut(INPUT) {
+            stream.ends = None;
+        }
+    }
+
+    /// Whether all output has been passed on and nobody holds a writing end.
+    pub fn is_drained(&self) -> bool {
+        self.streams.iter().skip(INPUT + 1).all(|stream| stream.ends.is_none())
+    }
+}
+
+impl Stream {
+    fn new(from: End, to: End) -> Self {
+        Stream { ends: Some(Ends { from, to }), buffer: vec![0; BUFFER], pending: 0..0 }
+    }
+
+    fn wanted(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
+        let Ends { from, to } = self.ends.as_ref()?;
+        Some(if self.pending.is_empty() { (from.as_fd(), PollFlags::IN) } else { (to.as_fd(), PollFlags::OUT) })
+    }
+
+    /// One read or one write. An end, or a side that has gone away, closes both sides: the other one is to notice.
+    fn step(&mut self) {
+        let Some(ends) = &self.ends else { return };
+        let moved = if self.pending.is_empty() {
+            rustix::io::read(&ends.from, &mut *self.buffer).inspect(|&n| self.pending = 0..n)
+        } else {
+            let chunk = self.pending.start..self.pending.end.min(self.pending.start + CHUNK);
+            let data = self.buffer.get(chunk).unwrap_or_default();
+            rustix::io::write(&ends.to, data).inspect(|&n| self.pending.start += n)
+        };
+        match moved {
+            Ok(0) => self.ends = None,
+            Ok(_) | Err(Errno::INTR | Errno::AGAIN) => {}
+            Err(_) => self.ends = None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream() -> (OwnedFd, Stream, OwnedFd) {
+        let (from, feed) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let (drain, to) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        (feed, Stream::new(End::Pipe(from), End::Pipe(to)), drain)
+    }
+
+    #[test]
+    fn data_goes_through_in_chunks_and_the_end_follows() {
+        let (feed, mut stream, drain) = stream();
+        rustix::io::write(&feed, &[7; CHUNK + 1]).unwrap();
+        drop(feed);
+        let mut events = Vec::new();
+        while let Some((_, event)) = stream.wanted() {
+            events.push(event);
+            stream.step();
+        }
+        assert_eq!(events, [PollFlags::IN, PollFlags::OUT, PollFlags::OUT, PollFlags::IN]);
+        let mut got = vec![0; BUFFER];
+        assert_eq!(rustix::io::read(&drain, &mut *got), Ok(CHUNK + 1));
+        assert_eq!(rustix::io::read(&drain, &mut *got), Ok(0));
+    }
+
+    #[test]
+    fn a_reader_that_leaves_closes_the_writer_too() {
+        let (feed, mut stream, drain) = stream();
+        drop(drain);
+        rustix::io::write(&feed, b"x").unwrap();
+        stream.step();
+        stream.step();
+        assert!(stream.wanted().is_none());
+        assert_eq!(rustix::io::write(&feed, b"x"), Err(Errno::PIPE));
+    }
+}

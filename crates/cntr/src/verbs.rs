@@ -1,0 +1,48 @@
+//! The verbs that are little more than one call of the library.
+
+use crate::args::Parsed;
+use crate::globals::{Globals, id};
+use crate::{COMMIT, VERSION, json, print};
+use anyhow::bail;
+use libcontain::Kind;
+
+/// A command of runc's that comes later.
+pub fn not_yet(_: &Globals<'_>, _: &Parsed) -> anyhow::Result<u8> {
+    bail!("not implemented yet")
+}
+
+/// Lets a created container's process run.
+pub fn start(globals: &Globals<'_>, args: &Parsed) -> anyhow::Result<u8> {
+    globals.runtime().container(&id(args.operand(0))?)?.start()?;
+    Ok(0)
+}
+
+/// Two spaces of indentation and no newline at the end, as callers' golden files have it.
+pub fn state(globals: &Globals<'_>, args: &Parsed) -> anyhow::Result<u8> {
+    let state = globals.runtime().container(&id(args.operand(0))?)?.state()?;
+    print(&json::pretty(&state, "  ")?)?;
+    Ok(0)
+}
+
+/// Removes a container. What a `create` that died has left behind is removed as well, though it is no container.
+pub fn delete(globals: &Globals<'_>, args: &Parsed) -> anyhow::Result<u8> {
+    let (runtime, id, force) = (globals.runtime(), id(args.operand(0))?, args.is_set("force"));
+    match runtime.container(&id) {
+        Ok(container) => container.delete(force)?,
+        Err(missing) if missing.kind() == Kind::NotFound => {
+            runtime.remove_remains(&id)?;
+            if !force {
+                return Err(missing.into());
+            }
+        }
+        Err(other) => return Err(other.into()),
+    }
+    Ok(0)
+}
+
+/// Four spaces of indentation and a newline.
+pub fn features(_: &Globals<'_>, _: &Parsed) -> anyhow::Result<u8> {
+    let document = libcontain::features::features(VERSION, COMMIT);
+    print(&(json::pretty(&document, "    ")? + "\n"))?;
+    Ok(0)
+}

@@ -1,0 +1,692 @@
+//! The command line as callers see it: frozen strings, exit codes, streams, log shapes, documents.
+//!
+//! One binary. Tests that make containers want root and busybox, and say so when they are skipped; all others run as
+//! anybody. Each test has its own state root.
+
+use serde_json::Value;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+const CNTR: &str = env!("CARGO_BIN_EXE_cntr");
+
+/// A state root and a place for files.
+struct Place {
+    dir: TempDir,
+}
+
+/// What came of one call.
+#[derive(Debug)]
+struct Got {
+    out: String,
+    err: String,
+    code: Option<i32>,
+}
+
+impl From<Output> for Got {
+    fn from(output: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Got { out: text(output.stdout), err: text(output.stderr), code: output.status.code() }
+    }
+}
+
+impl Place {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("root")).unwrap();
+        Place { dir }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// With this place's state root, in this place's directory, and never on the tester's own standard input: a
+    /// container in the foreground reads it.
+    fn command(&self, line: &str) -> Command {
+        let mut command = Command::new(CNTR);
+        command.arg("--root").arg(self.path("root")).args(words(line)).current_dir(self.dir.path());
+        command.stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, line: &str) -> Got {
+        self.command(line).output().unwrap().into()
+    }
+
+    /// A bundle in `NAME/` whose program is a busybox shell with this script.
+    fn bundle(&self, name: &str, script: &str) {
+        let dir = self.path(name);
+        std::fs::create_dir_all(dir.join("rootfs/bin")).unwrap();
+        for empty in ["proc", "dev", "sys", "tmp"] {
+            std::fs::create_dir_all(dir.join("rootfs").join(empty)).unwrap();
+        }
+        if Path::new("/bin/busybox").is_file() {
+            std::fs::copy("/bin/busybox", dir.join("rootfs/bin/busybox")).unwrap();
+        }
+        assert_eq!(self.run(&format!("spec -b {name}")).code, Some(0));
+        self.edit(name, |config| {
+            config["process"]["terminal"] = false.into();
+            config["process"]["args"] = serde_json::json!(["/bin/busybox", "sh", "-c", script]);
+        });
+    }
+
+    fn edit(&self, bundle: &str, change: impl FnOnce(&mut Value)) {
+        let path = self.path(bundle).join("config.json");
+        let mut config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        change(&mut config);
+        std::fs::write(path, config.to_string()).unwrap();
+    }
+
+    /// Waits for a container to be in a state.
+    fn await_status(&self, id: &str, status: &str) {
+        let end = Instant::now() + Duration::from_secs(10);
+        loop {
+            let got = self.run(&format!("state {id}"));
+            if serde_json::from_str::<Value>(&got.out).is_ok_and(|s| s["status"] == status) {
+                return;
+            }
+            assert!(Instant::now() < end, "{id} is not {status}: {got:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// A line cut at spaces; `''` is an empty word.
+fn words(line: &str) -> Vec<&str> {
+    line.split(' ').filter(|w| !w.is_empty()).map(|w| if w == "''" { "" } else { w }).collect()
+}
+
+fn anywhere(line: &str) -> Got {
+    Command::new(CNTR).args(words(line)).output().unwrap().into()
+}
+
+/// The `msg` of the one text line that standard error holds.
+fn message(got: &Got) -> String {
+    let line = got.err.strip_suffix('\n').unwrap_or_else(|| panic!("no line: {got:?}"));
+    assert!(!line.contains('\n'), "more than one line: {got:?}");
+    let (time, rest) = line.split_once(" level=error msg=").unwrap_or_else(|| panic!("not an error line: {line}"));
+    let time = time.strip_prefix("time=\"").and_then(|t| t.strip_suffix('"')).unwrap();
+    assert_time(time);
+    match rest.strip_prefix('"') {
+        Some(quoted) => quoted.strip_suffix('"').unwrap().replace("\\\"", "\"").replace("\\\\", "\\"),
+        None => rest.to_owned(),
+    }
+}
+
+/// RFC 3339, seconds, UTC.
+fn assert_time(time: &str) {
+    let shape: String = time.chars().map(|c| if c.is_ascii_digit() { '9' } else { c }).collect();
+    assert_eq!(shape, "9999-99-99T99:99:99Z");
+}
+
+fn entries(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Containers can be made here.
+fn can_make_containers() -> bool {
+    let able = rustix::process::geteuid().is_root() && Path::new("/bin/busybox").is_file();
+    if !able {
+        eprintln!("skipped: needs root and /bin/busybox");
+    }
+    able
+}
+
+/// Waits for a command with little output; one that does not end in time has failed.
+fn finish(mut child: Child) -> Got {
+    let end = Instant::now() + Duration::from_secs(20);
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() > end {
+            child.kill().unwrap();
+            panic!("does not end: {child:?}");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child.wait_with_output().unwrap().into()
+}
+
+/// Not to meet a container of another test run in the cgroup tree.
+fn unique(name: &str) -> String {
+    format!("cli-test-{}-{name}", std::process::id())
+}
+
+#[test]
+fn wrong_usage_shows_help_on_stdout_and_one_error() {
+    for (line, shown, error) in [
+        (
+            "-xyz",
+            "Incorrect Usage: flag provided but not defined: -xyz\n\nNAME:\n   cntr - ",
+            "flag provided but not defined: -xyz",
+        ),
+        (
+            "create -xyz a",
+            "Incorrect Usage: flag provided but not defined: -xyz\n\nNAME:\n   cntr create - ",
+            "flag provided but not defined: -xyz",
+        ),
+        ("run -td a", "Incorrect Usage: flag", "flag provided but not defined: -td"),
+        ("create --detach a", "Incorrect Usage: flag", "flag provided but not defined: -detach"),
+        ("run --bundle", "Incorrect Usage: flag", "flag needs an argument: -bundle"),
+        ("run -d=x a", "Incorrect Usage: inv", "invalid boolean value \"x\" for -d: parse error"),
+        ("run --preserve-fds x a", "Incorrect Usage: inv", "invalid value \"x\" for flag -preserve-fds: parse error"),
+        ("create", "Incorrect Usage.\n\nNAME:\n   cntr create - ", "ARGV0: \"create\" requires exactly 1 argument(s)"),
+        ("create a b", "Incorrect Usage.\n\nNAME:\n", "ARGV0: \"create\" requires exactly 1 argument(s)"),
+        ("state", "Incorrect Usage.\n\nNAME:\n", "ARGV0: \"state\" requires exactly 1 argument(s)"),
+        ("list a", "Incorrect Usage.\n\nNAME:\n", "ARGV0: \"list\" requires exactly 0 argument(s)"),
+        ("kill", "Incorrect Usage.\n\nNAME:\n", "ARGV0: \"kill\" requires a minimum of 1 argument(s)"),
+        ("kill a b c", "Incorrect Usage.\n\nNAME:\n", "ARGV0: \"kill\" requires a maximum of 2 argument(s)"),
+        ("ps", "Incorrect Usage.\n\nNAME:\n", "ARGV0: \"ps\" requires a minimum of 1 argument(s)"),
+    ] {
+        let got = anywhere(line);
+        assert!(got.out.starts_with(shown), "{line}: {}", got.out);
+        assert_eq!(message(&got), error.replace("ARGV0", CNTR), "{line}");
+        assert_eq!(got.code, Some(1), "{line}");
+    }
+}
+
+#[test]
+fn unknown_commands_end_with_status_3() {
+    for line in ["foo", "help foo", "--debug=0 foo -x"] {
+        let got = anywhere(line);
+        assert_eq!(message(&got), "No help topic for 'foo'", "{line}");
+        assert_eq!((got.code, got.out.as_str()), (Some(3), ""), "{line}");
+    }
+}
+
+#[test]
+fn help_is_on_stdout_and_names_flags() {
+    for line in ["", "help", "h", "--help", "-h"] {
+        let got = anywhere(line);
+        assert_eq!((got.code, got.err.as_str()), (Some(0), ""), "{line}");
+        assert!(got.out.starts_with("NAME:\n   cntr - ") && got.out.contains("--systemd-cgroup"), "{}", got.out);
+    }
+    for line in ["create --help", "create -h", "help create", "create a --help"] {
+        let got = anywhere(line);
+        assert_eq!((got.code, got.err.as_str()), (Some(0), ""), "{line}");
+        assert!(got.out.starts_with("NAME:\n   cntr create - "), "{}", got.out);
+        for flag in ["--bundle value, -b value", "--console-socket", "--pid-file", "--no-pivot", "--preserve-fds"] {
+            assert!(got.out.contains(flag), "{flag} not in {}", got.out);
+        }
+    }
+    assert!(anywhere("exec --help").out.contains("--additional-gids value, -g value"));
+    assert!(anywhere("update --help").out.contains("--memory-reservation value"));
+}
+
+#[test]
+fn the_manual_is_made_from_the_same_table() {
+    let got = anywhere("help --man");
+    assert!(got.out.starts_with(".TH CNTR 8 ") && got.out.contains("\\fB\\-\\-pid\\-file value\\fR"), "{}", got.out);
+}
+
+#[test]
+fn version_is_named_after_the_program() {
+    let got = anywhere("--version");
+    let version = env!("CARGO_PKG_VERSION");
+    let lines: Vec<&str> = got.out.lines().collect();
+    assert_eq!(lines[0], format!("cntr version {version}"));
+    assert!(lines[1].starts_with("commit: ") && lines[1].len() > 8, "{lines:?}");
+    assert_eq!(lines[2], "spec: 1.3.0");
+    assert_eq!((got.code, got.err.as_str()), (Some(0), ""));
+    assert_eq!(anywhere("-v").out, got.out);
+    let place = Place::new();
+    std::os::unix::fs::symlink(CNTR, place.path("runc")).unwrap();
+    let got = Got::from(Command::new(place.path("runc")).arg("--version").output().unwrap());
+    assert_eq!(got.out.lines().next().unwrap(), format!("runc version {version}"));
+}
+
+#[test]
+fn later_commands_say_so() {
+    let place = Place::new();
+    for line in
+        ["exec a sh", "exec -t -u 0 a sh -c x", "pause a", "resume a", "update a --memory 5M", "events --stats a"]
+    {
+        let got = place.run(line);
+        assert!(message(&got).contains("not implemented yet"), "{got:?}");
+        assert_eq!(got.code, Some(1), "{line}");
+    }
+    // Callers take what these answer for support.
+    for line in ["checkpoint --help", "help checkpoint", "restore --lsm-mount-context", "checkpoint a", "restore a"] {
+        let got = place.run(line);
+        assert_ne!(got.code, Some(0), "{line}");
+        assert!(!got.out.contains("--") && !got.err.contains("needs an argument"), "{got:?}");
+    }
+}
+
+#[test]
+fn errors_go_to_the_log_and_plain_to_stderr() {
+    let place = Place::new();
+    let log = place.path("log");
+    let with = |format: &str| place.run(&format!("--log {} --log-format={format} state nope", log.display()));
+    for format in ["json", "json", "text", ""] {
+        let got = with(format);
+        assert_eq!((got.code, got.err.as_str(), got.out.as_str()), (Some(1), "container does not exist\n", ""));
+    }
+    let text = std::fs::read_to_string(&log).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 4, "{text}");
+    for line in lines.iter().take(2) {
+        let entry: Value = serde_json::from_str(line).unwrap();
+        assert_eq!((&entry["level"], &entry["msg"]), (&"error".into(), &"container does not exist".into()));
+        assert_time(entry["time"].as_str().unwrap());
+        let keys: Vec<usize> = ["\"level\":", "\"msg\":", "\"time\":"].iter().map(|k| line.find(k).unwrap()).collect();
+        assert!(keys.is_sorted(), "{line}");
+    }
+    for line in lines.iter().skip(2) {
+        assert!(
+            line.starts_with("time=\"2") && line.ends_with("Z\" level=error msg=\"container does not exist\""),
+            "{line}"
+        );
+    }
+    assert_eq!(rustix::fs::stat(&log).unwrap().st_mode & 0o777 & !0o644, 0);
+}
+
+#[test]
+fn log_options_are_checked() {
+    let got = anywhere("--log-format xml list");
+    assert_eq!((message(&got).as_str(), got.code), ("invalid log-format: xml", Some(1)));
+    let got = anywhere("--log /nonexistent/dir/log list");
+    assert_eq!((message(&got).as_str(), got.code), ("open /nonexistent/dir/log: no such file or directory", Some(1)));
+}
+
+#[test]
+fn a_successful_command_leaves_an_empty_log() {
+    let place = Place::new();
+    assert_eq!(place.run("--log log --log-format json list").code, Some(0));
+    assert_eq!(std::fs::read(place.path("log")).unwrap(), b"");
+}
+
+#[test]
+fn debug_entries_name_their_place() {
+    let place = Place::new();
+    place.run("--debug --log log --log-format json state nope");
+    let entries = entries(&place.path("log"));
+    assert!(entries.len() > 1);
+    assert!(entries.iter().all(|e| e["file"].is_string() && e["func"].is_string()), "{entries:?}");
+    assert_eq!(entries.iter().filter(|e| e["level"] == "error").count(), 1);
+    assert_eq!(entries.last().unwrap()["level"], "error");
+}
+
+#[test]
+fn several_processes_share_a_log() {
+    let place = Place::new();
+    let start = || place.command("--log log --log-format json state nope").stderr(Stdio::null()).spawn().unwrap();
+    let children: Vec<Child> = (0..24).map(|_| start()).collect();
+    children.into_iter().for_each(|mut child| assert_eq!(child.wait().unwrap().code(), Some(1)));
+    assert_eq!(entries(&place.path("log")).len(), 24);
+}
+
+#[test]
+fn root_is_checked() {
+    let got = anywhere("--root / list");
+    assert_eq!((message(&got).as_str(), got.code), ("Option --root argument should not be set to /", Some(1)));
+    assert_eq!(message(&anywhere("-root=/tmp/.. list")), "Option --root argument should not be set to /");
+    let got = anywhere("--root /nonexistent/root list");
+    assert_eq!((message(&got).as_str(), got.code), ("open /nonexistent/root: no such file or directory", Some(1)));
+    let place = Place::new();
+    let got = Got::from(
+        Command::new(CNTR).args(["--root", "root", "list", "-q"]).current_dir(place.dir.path()).output().unwrap(),
+    );
+    assert_eq!((got.code, got.out.as_str(), got.err.as_str()), (Some(0), "", ""));
+}
+
+#[test]
+fn other_global_options() {
+    let place = Place::new();
+    for line in
+        ["--criu /x list", "--rootless=true list", "--rootless auto list", "-rootless=false list", "--debug=false list"]
+    {
+        let got = place.run(line);
+        assert_eq!((got.code, got.err.as_str()), (Some(0), ""), "{line}");
+    }
+    assert_eq!(place.run("--rootless=maybe list").code, Some(1));
+}
+
+#[test]
+fn ids_are_checked() {
+    let place = Place::new();
+    for (line, error) in [
+        ("state ''", "container id cannot be empty"),
+        ("state a/b", "invalid container ID format"),
+        ("start ..", "invalid container ID format"),
+        ("kill a:b", "invalid container ID format"),
+        ("delete .", "invalid container ID format"),
+        ("ps a~b", "invalid container ID format"),
+        ("state nope", "container does not exist"),
+        ("start nope", "container does not exist"),
+        ("kill nope", "container does not exist"),
+        ("kill nope FOO", "container does not exist"),
+        ("kill nope -9", "container does not exist"),
+        ("kill --all nope 9", "container does not exist"),
+        ("delete nope", "container does not exist"),
+        ("ps nope -ef", "container does not exist"),
+        ("ps --format json nope", "container does not exist"),
+    ] {
+        let got = place.run(line);
+        assert_eq!((message(&got).as_str(), got.code, got.out.as_str()), (error, Some(1), ""), "{line}");
+    }
+}
+
+#[test]
+fn delete_removes_what_a_dead_create_left() {
+    let place = Place::new();
+    let remains = place.path("root/half");
+    for (line, code) in [("delete half", 1), ("delete half --force", 0)] {
+        std::fs::create_dir(&remains).unwrap();
+        assert_eq!(place.run(line).code, Some(code), "{line}");
+        assert!(!remains.exists(), "{line}");
+    }
+    for line in ["delete --force nope", "delete -f nope", "delete nope -force"] {
+        let got = place.run(line);
+        assert_eq!((got.code, got.out.as_str(), got.err.as_str()), (Some(0), "", ""), "{line}");
+    }
+}
+
+#[test]
+fn lists_of_nothing() {
+    let place = Place::new();
+    for (line, expected) in [
+        ("list", "ID          PID         STATUS      BUNDLE      CREATED     OWNER\n"),
+        ("list -f table", "ID          PID         STATUS      BUNDLE      CREATED     OWNER\n"),
+        ("list --format=json", "null\n"),
+        ("list -q", ""),
+    ] {
+        let got = place.run(line);
+        assert_eq!((got.code, got.out.as_str(), got.err.as_str()), (Some(0), expected, ""), "{line}");
+    }
+    assert_eq!(message(&place.run("list -f yaml")), "invalid format option");
+}
+
+#[test]
+fn list_skips_what_it_cannot_read() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("root/half")).unwrap();
+    let got = place.run("list -q");
+    assert_eq!((got.code, got.out.as_str()), (Some(0), ""));
+    assert_eq!(got.err, "load container half: container does not exist\n");
+}
+
+#[test]
+fn features_are_json_alone() {
+    let got = Got::from(Command::new(CNTR).arg("features").env_clear().output().unwrap());
+    assert_eq!((got.code, got.err.as_str()), (Some(0), ""));
+    assert!(
+        got.out
+            .starts_with("{\n    \"ociVersionMin\": \"1.0.0\",\n    \"ociVersionMax\": \"1.3.0\",\n    \"hooks\": [\n")
+    );
+    assert!(got.out.ends_with("\n}\n"));
+    let document: Value = serde_json::from_str(&got.out).unwrap();
+    assert_eq!(document["linux"]["mountExtensions"]["idmap"]["enabled"], false);
+    assert_eq!(document["annotations"]["io.github.cntr.version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(document["annotations"]["org.opencontainers.runc.checkpoint.enabled"], "false");
+}
+
+#[test]
+fn spec_writes_once() {
+    let place = Place::new();
+    let got = place.run("spec");
+    assert_eq!((got.code, got.out.as_str(), got.err.as_str()), (Some(0), "", ""));
+    let text = std::fs::read_to_string(place.path("config.json")).unwrap();
+    assert!(
+        text.starts_with("{\n\t\"ociVersion\": \"1.3.0\",\n\t\"process\": {\n\t\t\"terminal\": true,")
+            && text.ends_with("\n}"),
+        "{text}"
+    );
+    let got = place.run("spec");
+    assert_eq!((message(&got).as_str(), got.code), ("File config.json exists. Remove it first", Some(1)));
+    assert_eq!(std::fs::read_to_string(place.path("config.json")).unwrap(), text);
+    std::fs::create_dir(place.path("b")).unwrap();
+    assert_eq!(place.run("spec --rootless -b b").code, Some(0));
+    let config: Value = serde_json::from_slice(&std::fs::read(place.path("b/config.json")).unwrap()).unwrap();
+    assert_eq!(config["linux"]["uidMappings"][0]["hostID"], rustix::process::geteuid().as_raw());
+    assert_eq!(message(&place.run("spec -b nope")), "chdir nope: no such file or directory");
+}
+
+#[test]
+fn bundles_are_checked_before_ids() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("empty")).unwrap();
+    std::fs::write(place.path("file"), "").unwrap();
+    place.bundle("b", "true");
+    for verb in ["create", "run"] {
+        for (rest, error) in [
+            ("-b nope a/b", "chdir nope: no such file or directory"),
+            ("-b /nope a", "chdir /nope: no such file or directory"),
+            ("-b file a", "chdir file: not a directory"),
+            ("-b empty a/b", "JSON specification file config.json not found"),
+            ("a", "JSON specification file config.json not found"),
+            ("-b b a/b", "invalid container ID format"),
+            ("-b b ''", "container id cannot be empty"),
+        ] {
+            let got = place.run(&format!("{verb} {rest}"));
+            assert_eq!(message(&got), format!("runc {verb} failed: {error}"), "{rest}");
+            assert_eq!((got.code, got.out.as_str()), (Some(1), ""), "{rest}");
+        }
+    }
+    assert_eq!(std::fs::read_dir(place.path("root")).unwrap().count(), 0);
+}
+
+#[test]
+fn terminals_need_somebody_to_hold_them() {
+    let place = Place::new();
+    place.bundle("plain", "true");
+    place.bundle("tty", "true");
+    place.edit("tty", |config| config["process"]["terminal"] = true.into());
+    let (no_socket, no_use) = (
+        "cannot allocate tty if runc will detach without setting console socket",
+        "cannot use console socket if runc will not detach or allocate tty",
+    );
+    for (line, error) in [
+        ("create -b tty a", no_socket),
+        ("run -d -b tty a", no_socket),
+        ("create --console-socket s -b plain a", no_use),
+        ("run -d --console-socket s -b plain a", no_use),
+        ("run --console-socket s -b tty a", no_use),
+    ] {
+        assert!(message(&place.run(line)).ends_with(error), "{line}");
+    }
+    assert_eq!(std::fs::read_dir(place.path("root")).unwrap().count(), 0);
+}
+
+#[test]
+fn wrong_configs_add_keys_to_the_log_entry() {
+    let place = Place::new();
+    place.bundle("b", "true");
+    place.edit("b", |config| config["process"]["args"] = "sh".into());
+    let got = place.run("--log log --log-format json create -b b a");
+    assert_eq!(got.code, Some(1));
+    let entries = entries(&place.path("log"));
+    assert_eq!(entries.len(), 1, "{entries:?}");
+    let msg = entries[0]["msg"].as_str().unwrap();
+    assert!(msg.starts_with("runc create failed: "), "{msg}");
+    assert_eq!(got.err, format!("{msg}\n"));
+    assert_eq!(entries[0]["kind"], "Config");
+}
+
+#[test]
+fn plan_prints_steps_and_does_nothing() {
+    let place = Place::new();
+    place.bundle("b", "true");
+    for line in ["plan -b b", "plan b"] {
+        let got = place.run(line);
+        assert_eq!((got.code, got.err.as_str()), (Some(0), ""), "{line}");
+        assert!(got.out.starts_with("spawn ") && got.out.ends_with('\n') && !got.out.ends_with("\n\n"), "{}", got.out);
+    }
+    assert_eq!(std::fs::read_dir(place.path("root")).unwrap().count(), 0);
+}
+
+#[test]
+fn systemd_is_looked_for() {
+    let place = Place::new();
+    place.bundle("b", "true");
+    let got = place.run("--systemd-cgroup create -b b a");
+    let expected = if Path::new("/run/systemd/system").is_dir() {
+        "runc create failed: --systemd-cgroup: not implemented yet"
+    } else {
+        "runc create failed: systemd not running on this host, cannot use systemd cgroups manager"
+    };
+    assert_eq!((message(&got).as_str(), got.code), (expected, Some(1)));
+    // Callers pass the option to every command.
+    assert_eq!(place.run("--systemd-cgroup delete -f a").code, Some(0));
+}
+
+#[test]
+fn stdout_that_fails_is_an_error_and_no_panic() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    for (stdout, error) in [
+        (OwnedFd::from(full), "write /dev/stdout: no space left on device"),
+        (writer.into(), "write /dev/stdout: broken pipe"),
+    ] {
+        let got = Got::from(Command::new(CNTR).arg("features").stdout(stdout).stderr(Stdio::piped()).output().unwrap());
+        assert_eq!((message(&got).as_str(), got.code), (error, Some(1)));
+    }
+}
+
+#[test]
+fn works_without_environment_and_streams() {
+    let place = Place::new();
+    let script = "exec \"$0\" --root \"$1\" --log \"$2\" state nope <&- >&- 2>&-";
+    let status = Command::new("/bin/sh")
+        .args(["-c", script, CNTR])
+        .args([place.path("root"), place.path("log")])
+        .env_clear()
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(1));
+    let text = std::fs::read_to_string(place.path("log")).unwrap();
+    assert_eq!(text.lines().count(), 1, "the plain error must not land in the log: {text}");
+}
+
+#[test]
+fn foreground_passes_streams_and_status() {
+    if !can_make_containers() {
+        return;
+    }
+    let place = Place::new();
+    place.bundle("b", "echo out; echo err >&2; cat; exit 7");
+    let id = unique("streams");
+    let mut child = place
+        .command(&format!("run -b b {id} --pid-file=pid"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"in\n").unwrap();
+    let got = finish(child);
+    assert_eq!((got.out.as_str(), got.err.as_str(), got.code), ("out\nin\n", "err\n", Some(7)));
+    assert!(std::fs::read_to_string(place.path("pid")).unwrap().parse::<u32>().is_ok());
+    assert_eq!(place.run("list -q").out, "");
+}
+
+#[test]
+fn foreground_moves_more_than_pipes_hold() {
+    if !can_make_containers() {
+        return;
+    }
+    let place = Place::new();
+    place.bundle("b", "cat");
+    let mut child = place
+        .command(&format!("run -b b {}", unique("bulk")))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let data: Vec<u8> = (0..3_000_000_u32).flat_map(u32::to_le_bytes).collect();
+    let mut stdin = child.stdin.take().unwrap();
+    let expected = data.clone();
+    let feeder = std::thread::spawn(move || stdin.write_all(&data).unwrap());
+    let output = child.wait_with_output().unwrap();
+    feeder.join().unwrap();
+    assert!(output.status.success() && output.stdout == expected);
+}
+
+#[test]
+fn foreground_forwards_signals() {
+    if !can_make_containers() {
+        return;
+    }
+    let place = Place::new();
+    place.bundle("b", "trap 'echo usr1; exit 3' USR1; echo ready; while :; do sleep 0.1; done");
+    let id = unique("signals");
+    let child = place.command(&format!("run -b b {id}")).stdout(Stdio::piped()).spawn().unwrap();
+    place.await_status(&id, "running");
+    std::thread::sleep(Duration::from_millis(300));
+    let pid = rustix::process::Pid::from_child(&child);
+    for harmless in [rustix::process::Signal::WINCH, rustix::process::Signal::URG] {
+        rustix::process::kill_process(pid, harmless).unwrap();
+    }
+    rustix::process::kill_process(pid, rustix::process::Signal::USR1).unwrap();
+    let got = finish(child);
+    assert_eq!((got.out.as_str(), got.code), ("ready\nusr1\n", Some(3)));
+}
+
+#[test]
+fn a_killed_process_is_128_and_the_signal() {
+    if !can_make_containers() {
+        return;
+    }
+    let place = Place::new();
+    place.bundle("b", "while :; do sleep 1; done");
+    let id = unique("killed");
+    let child = place.command(&format!("run --keep -b b {id}")).spawn().unwrap();
+    place.await_status(&id, "running");
+    assert_eq!(message(&place.run(&format!("kill {id} FOO"))), "unknown signal \"FOO\"");
+    assert_eq!(place.run(&format!("kill {id} KILL")).code, Some(0));
+    assert_eq!(finish(child).code, Some(137));
+    place.await_status(&id, "stopped");
+    assert_eq!(message(&place.run(&format!("kill {id} 9"))), "container not running");
+    assert_eq!(place.run(&format!("kill -a {id} 9")).code, Some(0));
+    assert_eq!(place.run(&format!("delete {id}")).code, Some(0));
+    assert_eq!(place.run("list -q").out, "");
+}
+
+#[test]
+fn documents_of_a_running_container() {
+    if !can_make_containers() {
+        return;
+    }
+    let place = Place::new();
+    place.bundle("b", "while :; do sleep 1; done");
+    let id = unique("documents");
+    // The command writes nothing; the container holds its streams, so that they must not be pipes read to the end.
+    let status = place
+        .command(&format!("run -d -b b {id}"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    assert_eq!(status.unwrap().code(), Some(0));
+    place.await_status(&id, "running");
+    let got = place.run(&format!("state {id}"));
+    assert!(
+        got.out.starts_with("{\n  \"ociVersion\": \"1.3.0\",\n  \"id\": ") && got.out.ends_with("\n}"),
+        "{}",
+        got.out
+    );
+    assert_eq!(got.err, "");
+    let state: Value = serde_json::from_str(&got.out).unwrap();
+    let bundle = place.path("b").canonicalize().unwrap();
+    assert_eq!(state["bundle"], bundle.to_str().unwrap());
+    assert_eq!(state["rootfs"], bundle.join("rootfs").to_str().unwrap());
+    assert_eq!(state["owner"], "");
+    let pid = state["pid"].as_u64().unwrap();
+    assert_eq!(place.run("list -q").out, format!("{id}\n"));
+    let listed: Value = serde_json::from_str(&place.run("list -f json").out).unwrap();
+    assert_eq!(
+        (&listed[0]["id"], &listed[0]["owner"], &listed[0]["pid"]),
+        (&id.as_str().into(), &"root".into(), &pid.into())
+    );
+    let pids: Vec<u64> = serde_json::from_str(&place.run(&format!("ps -f json {id}")).out).unwrap();
+    assert!(pids.contains(&pid), "{pids:?}");
+    let rows = place.run(&format!("ps {id} -o pid,stat")).out;
+    assert!(rows.lines().skip(1).any(|row| row.split_whitespace().next() == Some(pid.to_string().as_str())), "{rows}");
+    let got = place.run(&format!("delete {id}"));
+    assert_eq!(message(&got), format!("cannot delete container {id} that is not stopped: running"));
+    assert_eq!(place.run(&format!("delete --force {id}")).code, Some(0));
+}
