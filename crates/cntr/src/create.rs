@@ -27,7 +27,7 @@ fn create_as_told(globals: &Globals<'_>, args: &Parsed, pid_file: Option<&Path>)
     let runtime = globals.making_runtime()?;
     globals.prepare_root()?;
     become_subreaper()?;
-    runtime.create(&id, &bundle, options(args, pid_file)?)?;
+    runtime.create(&id, &bundle, &options(args, pid_file)?)?;
     Ok(())
 }
 

@@ -6,8 +6,6 @@ use crate::{json, print};
 use anyhow::{Context, bail};
 use libcontain::{Container, State};
 use std::io::Write;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
 /// Of the table, which is that of Go's text/tabwriter: cells grow with their longest text, never below this.
 const CELL_MIN: usize = 12;
@@ -40,23 +38,18 @@ fn states(globals: &Globals<'_>) -> anyhow::Result<Vec<State>> {
     }
     let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let mut states = Vec::new();
-    for container in globals.runtime().containers()? {
-        match container.and_then(|c| with_owner(&c, &globals.root, &users)) {
+    for (id, container) in globals.runtime().containers()? {
+        match container.and_then(|c| with_owner(&c, &users)) {
             Ok(state) => states.push(state),
-            // The library's text says which: `load container ID: ...`. Plain, as runc prints it; not an error entry.
-            Err(error) => _ = writeln!(std::io::stderr(), "{error}"),
+            // Plain, as runc prints it; not an error entry.
+            Err(error) => _ = writeln!(std::io::stderr(), "load container {id}: {error}"),
         }
     }
-    states.sort_by(|a, b| a.id.cmp(&b.id));
     Ok(states)
 }
 
-fn with_owner(container: &Container, root: &Path, users: &str) -> Result<State, libcontain::Error> {
-    let mut state = container.state()?;
-    if let Ok(meta) = std::fs::metadata(root.join(&state.id)) {
-        state.owner = user_name(users, meta.uid());
-    }
-    Ok(state)
+fn with_owner(container: &Container, users: &str) -> Result<State, libcontain::Error> {
+    Ok(State { owner: user_name(users, container.owner()?), ..container.state()? })
 }
 
 /// /etc/passwd only: a static program has no NSS.

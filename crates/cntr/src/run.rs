@@ -10,7 +10,7 @@ use crate::globals::Globals;
 use crate::relay::{Relay, pipes};
 use anyhow::{Context, bail};
 use libcontain::{Bundle, Container, CreateOptions, Id, Kind, Runtime};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{WaitOptions, WaitStatus, getpid, wait};
@@ -37,7 +37,7 @@ fn run_as_told(globals: &Globals<'_>, args: &Parsed, pid_file: Option<&Path>) ->
     }
     let options = options(args, pid_file)?;
     if detached {
-        runtime.run(&id, &bundle, options)?;
+        runtime.run(&id, &bundle, &options)?;
         return Ok(0);
     }
     let (container, status) = foreground(&runtime, &id, &bundle, options)?;
@@ -63,13 +63,15 @@ fn foreground(
     bundle: &Bundle,
     options: CreateOptions<'_>,
 ) -> anyhow::Result<(Container, u8)> {
+    let before = libcontain::signal_mask();
     let everything = SigSet::all();
-    let before = everything.thread_swap_mask(SigmaskHow::SIG_SETMASK).context("sigprocmask")?;
+    everything.thread_set_mask().context("sigprocmask")?;
     let signals =
         SignalFd::with_flags(&everything, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).context("signalfd")?;
     let (mut relay, theirs) = pipes(bundle.spec())?;
     let stdio = theirs.each_ref().map(|fd| Some(fd.as_fd()));
-    let container = runtime.run(id, bundle, CreateOptions { stdio, signal_mask: Some(*before.as_ref()), ..options })?;
+    let options = CreateOptions { stdio, signal_mask: Some(before), ..options };
+    let container = runtime.run(id, bundle, &options)?;
     // Ours only: the ends of output could not be seen while this process holds the writing ends.
     drop(theirs);
     match serve(&container, &signals, &mut relay) {
@@ -139,11 +141,11 @@ fn is_ours(signal: i32, info: &siginfo) -> bool {
 
 /// Takes every child that has ended: as subreaper this process has more of them than it made.
 fn reap(container: &Container) -> anyhow::Result<Option<WaitStatus>> {
-    let init = container.pid().map(i32::try_from).transpose()?;
+    let init = i32::try_from(container.pid())?;
     let mut ended = None;
     loop {
         match wait(WaitOptions::NOHANG) {
-            Ok(Some((pid, status))) if Some(pid.as_raw_pid()) == init => ended = Some(status),
+            Ok(Some((pid, status))) if pid.as_raw_pid() == init => ended = Some(status),
             Ok(Some(_)) => {}
             Ok(None) | Err(rustix::io::Errno::CHILD) => return Ok(ended),
             Err(rustix::io::Errno::INTR) => {}

@@ -93,13 +93,12 @@ impl Making<'_> {
             duplicate.map_err(|e| Error::os("duplicating stdio", e))
         };
         let [input, output, errors] = self.options.stdio.map(duplicate);
-        let current = sys::signal_mask().unwrap_or(0);
         let launch = Launch {
             plan: self.plan,
             fds,
             stdio: [input?, output?, errors?],
             cgroup: cgroup.clone_fd(),
-            signal_mask: self.options.signal_mask.unwrap_or(current),
+            signal_mask: self.options.signal_mask.unwrap_or_else(sys::signal_mask),
         };
         spawn(&launch).map_err(|fault| {
             let text = format!("{}: {}{}", fault.call, errno_text(fault.errno), clone_hint(&fault));

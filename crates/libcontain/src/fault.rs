@@ -48,6 +48,11 @@ impl Fault {
         Fault { call, errno: errno.raw_os_error(), note: Note::EMPTY }
     }
 
+    /// A failure that no system call reported.
+    pub fn plain(text: &[u8]) -> Self {
+        Fault { call: "", errno: 0, note: Note::new(text) }
+    }
+
     pub fn with_note(self, text: &[u8]) -> Self {
         Fault { note: Note::new(text), ..self }
     }

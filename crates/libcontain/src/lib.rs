@@ -30,4 +30,5 @@ pub use crate::host::Host;
 pub use crate::plan::Plan;
 pub use crate::runtime::{CgroupDriver, CreateOptions, Id, Runtime};
 pub use crate::state::rfc3339;
+pub use crate::sys::signal_mask;
 pub use oci_spec::runtime as spec;

@@ -111,7 +111,7 @@ pub(crate) fn spawn(launch: &Launch<'_>) -> Result<Init> {
         ..CloneArgs::default()
     };
     // A handler of the caller's must not run in the child before CLONE_CLEAR_SIGHAND's effect is all there is.
-    let mask = call("rt_sigprocmask", sys::signal_mask())?;
+    let mask = sys::signal_mask();
     call("rt_sigprocmask", sys::set_signal_mask(u64::MAX))?;
     // SAFETY: the child enters `Child::main`, which keeps the contract at the head of this file and never returns.
     let cloned = match unsafe { sys::clone3(&args) } {
@@ -347,7 +347,7 @@ impl<'a> Child<'a> {
     }
 
     fn report(&self, kind: u8, number: u32) {
-        let report = encode(kind, number, &Fault::new("", Errno::from_raw_os_error(0)));
+        let report = encode(kind, number, &Fault::plain(b""));
         let _ = rustix::io::write(sys::borrow(self.channel), &report);
     }
 
@@ -474,7 +474,7 @@ impl<'a> Child<'a> {
         let ended = wait_for_hook(pidfd.as_fd(), hook.timeout)?;
         match hook_failure(ended, hook)? {
             None => Ok(()),
-            Some(text) => Err(Fault::new("", Errno::from_raw_os_error(0)).with_note(text.as_bytes())),
+            Some(text) => Err(Fault::plain(text.as_bytes())),
         }
     }
 

@@ -257,14 +257,14 @@ pub(crate) fn set_signal_mask(mask: u64) -> Result<()> {
     .map(drop)
 }
 
-/// This thread's signal mask.
-pub(crate) fn signal_mask() -> Result<u64> {
+/// The calling thread's signal mask, in the form that [`CreateOptions::signal_mask`](crate::CreateOptions) takes: bit n-1
+/// stands for signal n.
+#[must_use]
+pub fn signal_mask() -> u64 {
     let mut mask = 0u64;
-    // SAFETY: the kernel writes eight bytes.
-    check(unsafe {
-        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, 0usize, &raw mut mask, size_of::<u64>())
-    })?;
-    Ok(mask)
+    // SAFETY: the kernel writes eight bytes. The call fails for wrong arguments only.
+    unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, 0usize, &raw mut mask, size_of::<u64>()) };
+    mask
 }
 
 /// `execve(2)`; returns only on failure.
