@@ -98,6 +98,9 @@ mod tests {
     fn places_print_as_config_paths() {
         assert_eq!(At::field("process.cwd").to_string(), "process.cwd");
         assert_eq!(At::item("mounts[#].source", 7).to_string(), "mounts[7].source");
-        assert_eq!(At::nested("linux.seccomp.syscalls[#].args[#].op", 3, 1).to_string(), "linux.seccomp.syscalls[3].args[1].op");
+        assert_eq!(
+            At::nested("linux.seccomp.syscalls[#].args[#].op", 3, 1).to_string(),
+            "linux.seccomp.syscalls[3].args[1].op"
+        );
     }
 }
