@@ -20,4 +20,14 @@
 
 mod support;
 
+mod budget;
+mod crash;
+mod debian;
+mod foreground;
+mod hooks;
 mod lifecycle;
+mod namespaces;
+mod parallel;
+mod process;
+mod security;
+mod wrong;
