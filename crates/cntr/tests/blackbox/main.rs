@@ -24,6 +24,7 @@ mod budget;
 mod crash;
 mod debian;
 mod foreground;
+mod harness;
 mod hooks;
 mod lifecycle;
 mod namespaces;

@@ -121,7 +121,17 @@ fn mapped_devices(mut config: Value) -> Value {
 fn own_directories(sandbox: &Sandbox, uid: u32) {
     host(
         "find",
-        &[&sandbox.rootfs().to_string_lossy(), "-type", "d", "-exec", "chown", &format!("{uid}:{uid}"), "{}", "+"],
+        &[
+            &sandbox.rootfs().to_string_lossy(),
+            "-xdev",
+            "-type",
+            "d",
+            "-exec",
+            "chown",
+            &format!("{uid}:{uid}"),
+            "{}",
+            "+",
+        ],
     );
 }
 

@@ -215,7 +215,7 @@ const CALLS: [(&str, u64, &[u64], bool); 20] = [
 fn errnos(profile: &Value) -> BTreeMap<String, i32> {
     let sandbox = Sandbox::new();
     let mut script = String::from(
-        "use POSIX; $| = 1; sub t { my ($n, @a) = @_; $! = 0; my $r = syscall(@a); \
+        "use POSIX; $| = 1; sub t { my ($n, @a) = @_; $! = 0; my $c = shift @a; my $r = syscall($c, @a); \
         if (defined $r && $r == 0 && $n =~ /^clone /) { POSIX::_exit(0) } print \"$n=\", ($r == -1 ? $! + 0 : 0), \"\\n\"; }\n",
     );
     for (name, number, args, _) in CALLS {
@@ -322,7 +322,7 @@ fn ps_shows_the_tree() {
         return;
     }
     let sandbox = Sandbox::new();
-    sandbox.write(&bundle::minimal(&sandbox.cgroups_path(), "sleep 1000 & sleep 1000"));
+    sandbox.write(&bundle::minimal(&sandbox.cgroups_path(), "sleep 1000 & sleep 1000 & wait"));
     sandbox.verb(&["create"]).ok();
     sandbox.verb(&["start"]).ok();
     let table = || sandbox.verb(&["ps"]).ok().stdout;

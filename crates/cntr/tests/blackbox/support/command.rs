@@ -107,6 +107,20 @@ impl Cmd {
         self.spawn().wait()
     }
 
+    /// Runs for cleaning up: never panics (a panic while a failed test unwinds would abort all the others), and
+    /// waits ten seconds at most.
+    pub fn run_quietly(self) {
+        let mut running = self.spawn();
+        for _ in 0..2000 {
+            if !matches!(running.child.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        running.signal(Signal::SIGKILL);
+        let _ = running.child.wait();
+    }
+
     /// Runs, and panics unless the exit status is 0.
     pub fn ok(self) -> Output {
         let out = self.run();

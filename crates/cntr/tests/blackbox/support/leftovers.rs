@@ -2,6 +2,7 @@
 //! the directory of the sandbox, never by a process's name.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::{Signal, kill};
@@ -19,34 +20,86 @@ pub fn all(id: &str, dir: &Path, state_root: &Path) -> Vec<String> {
     left
 }
 
-/// Live processes of the sandbox: by cgroup, by a mount of their namespace, by what they were started with.
+/// Live processes that this sandbox's containers are made of. One rule is enough, each is a proof of its own:
+/// its cgroup is called like the sandbox; it has another mount namespace than ours, with a rootfs below `dir`
+/// as its "/"; an argument is the sandbox's id and another its directory or something below.
+///
+/// Not a rule, ever: that its mountinfo names `dir` somewhere. A runtime that leaves one mount on the host
+/// makes that true of every process of the machine, and what is found here is killed by
+/// [`kill_processes`]. (runc 1.1.5 leaves such a mount for a config without a mount namespace.)
 /// A zombie is the business of whoever should wait for it and not a leftover.
 pub fn processes(id: &str, dir: &Path) -> Vec<(i32, String)> {
-    let dir = dir.to_string_lossy();
+    let own_start = start_time(&read("/proc/self/stat"));
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else { continue };
-        if pid == std::process::id() as i32 {
+        let proc = entry.path();
+        let stat = read(proc.join("stat"));
+        // whatever is older than this test process was not started by it
+        if pid <= 1 || pid == std::process::id() as i32 || start_time(&stat) < own_start {
             continue;
         }
-        let proc = entry.path();
-        let why = ["cgroup", "cmdline", "mountinfo"].into_iter().find(|file| {
-            let text = read(proc.join(file));
-            text.contains(id) || text.contains(&*dir)
-        });
-        let Some(why) = why else { continue };
-        let stat = read(proc.join("stat"));
+        let why = if in_own_cgroup(&proc, id) {
+            "its cgroup"
+        } else if has_own_root(&proc, dir) {
+            "its root"
+        } else if has_own_arguments(&proc, id, dir) {
+            "its arguments"
+        } else {
+            continue;
+        };
         let state = stat.rsplit(") ").next().unwrap_or("").chars().next();
         if !matches!(state, None | Some('Z' | 'X')) {
-            found.push((pid, format!("{} ({why})", stat.split(' ').nth(1).unwrap_or("?"))));
+            found.push((pid, format!("{} by {why}", stat.split(' ').nth(1).unwrap_or("?"))));
         }
     }
     found
 }
 
-/// SIGKILL to each of them; returns how many there were.
+/// Field 22 of /proc/PID/stat; 0 when the process has gone, which makes it older than everything.
+fn start_time(stat: &str) -> u64 {
+    let after_name = stat.rsplit(") ").next().unwrap_or("");
+    after_name.split(' ').nth(19).and_then(|f| f.parse().ok()).unwrap_or(0)
+}
+
+fn in_own_cgroup(proc: &Path, id: &str) -> bool {
+    let text = read(proc.join("cgroup"));
+    text.lines()
+        .filter_map(|l| l.splitn(3, ':').nth(2))
+        .any(|path| Path::new(path).ancestors().any(|dir| names(dir, id)))
+}
+
+fn has_own_root(proc: &Path, dir: &Path) -> bool {
+    let namespace = |p: &Path| fs::read_link(p.join("ns/mnt")).ok();
+    let Some(theirs) = namespace(proc) else { return false };
+    if Some(theirs) == namespace(Path::new("/proc/self")) {
+        return false;
+    }
+    let text = read(proc.join("mountinfo"));
+    text.lines().any(|l| {
+        let fields = super::words(l);
+        fields.get(4) == Some(&"/") && fields.get(3).is_some_and(|root| Path::new(root).starts_with(dir))
+    })
+}
+
+fn has_own_arguments(proc: &Path, id: &str, dir: &Path) -> bool {
+    let text = read(proc.join("cmdline"));
+    let arguments: Vec<&str> = text.split('\0').collect();
+    arguments.iter().any(|a| names(Path::new(a), id) && !a.contains('/'))
+        && arguments.iter().any(|a| Path::new(a).starts_with(dir))
+}
+
+/// The most processes that a sandbox of these tests can have. More means that the search is wrong.
+const MANY: usize = 64;
+
+/// SIGKILL to each of them; returns how many there were. Refuses when there are more than a test can have
+/// made: better some leftovers than somebody else's process.
 pub fn kill_processes(id: &str, dir: &Path) -> usize {
     let found = processes(id, dir);
+    if found.len() > MANY {
+        let _ = writeln!(std::io::stderr(), "{} processes are said to belong to {id}: none is killed", found.len());
+        return 0;
+    }
     for (pid, _) in &found {
         let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
     }
@@ -96,6 +149,18 @@ fn directories(dir: &Path) -> Vec<PathBuf> {
 pub fn mounts(dir: &Path) -> Vec<String> {
     let dir = dir.to_string_lossy();
     read("/proc/self/mountinfo").lines().filter(|line| line.contains(&*dir)).map(String::from).collect()
+}
+
+/// Takes away the mounts that a runtime left below `dir`, and only those. Says whether none is left: only then
+/// may `dir` be removed, since a removal goes through a bind mount into what it shows.
+pub fn remove_mounts(dir: &Path) -> bool {
+    for line in mounts(dir).iter().rev() {
+        let point = super::words(line)[4];
+        if Path::new(point).starts_with(dir) {
+            let _ = std::process::Command::new("umount").args(["-l", "--", point]).output();
+        }
+    }
+    mounts(dir).is_empty()
 }
 
 fn state(root: &Path) -> Vec<String> {

@@ -185,12 +185,18 @@ impl Sandbox {
         self.verb(&["run"]).ok()
     }
 
-    /// Removes what the runtime left, if anything. Also called by Drop.
+    /// Removes what the runtime left, if anything, so that a test can go on.
     pub fn clean(&self) {
         for entry in fs::read_dir(self.state_root()).into_iter().flatten().flatten() {
             let id = entry.file_name().to_string_lossy().into_owned();
-            let _ = self.cntr(&["delete", "--force", &id]).run();
+            self.cntr(&["delete", "--force", &id]).run_quietly();
+            assert!(leftovers::remove_mounts(self.dir()), "mounts are left below {}", self.dir().display());
+            let _ = fs::remove_dir_all(entry.path());
         }
+        self.sweep();
+    }
+
+    fn sweep(&self) {
         for _ in 0..100 {
             if leftovers::kill_processes(&self.id, self.dir()) == 0 {
                 break;
@@ -198,15 +204,21 @@ impl Sandbox {
             std::thread::sleep(std::time::Duration::from_millis(10));
         }
         leftovers::remove_cgroups(&self.id);
+        leftovers::remove_mounts(self.dir());
     }
 }
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        if std::thread::panicking() && std::env::var_os("CNTR_TEST_KEEP").is_some() {
-            self.dir.disable_cleanup(true);
+        // first of all: nothing below may be removed through a mount that the runtime left (see remove_mounts)
+        self.dir.disable_cleanup(true);
+        let keep = std::thread::panicking() && std::env::var_os("CNTR_TEST_KEEP").is_some();
+        for entry in fs::read_dir(self.state_root()).into_iter().flatten().flatten() {
+            let id = entry.file_name().to_string_lossy().into_owned();
+            self.cntr(&["delete", "--force", &id]).run_quietly();
         }
-        self.clean();
+        self.sweep();
+        self.dir.disable_cleanup(keep || !leftovers::remove_mounts(self.dir()));
     }
 }
 
