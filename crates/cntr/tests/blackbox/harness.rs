@@ -21,7 +21,7 @@ fn a_leaked_mount_makes_no_process_ours() {
     wait_for("sleep", || std::fs::read_link(&exe).is_ok_and(|e| e.ends_with("sleep")).then_some(()));
     let found = leftovers::processes(&sandbox.id, sandbox.dir());
     let left = sandbox.left();
-    leftovers::kill_processes("cntr-test-no-such", std::path::Path::new("/nowhere"));
+    leftovers::kill_processes("cntr-box-no-such", std::path::Path::new("/nowhere"));
     let alive = foreign.try_wait().unwrap().is_none();
     let _ = foreign.kill();
     let _ = foreign.wait();

@@ -103,18 +103,8 @@ fn joined_user_namespace() {
     own_directories(&sandbox, 100_000);
     let mut config = config(&sandbox);
     join(&mut config, "user", &path);
-    let probe = runs_as_asked(&sandbox, &with_probe(mapped_devices(config)), "user");
+    let probe = runs_as_asked(&sandbox, &with_probe(config), "user");
     assert_eq!(probe.line("uid"), "0");
-}
-
-/// In a user namespace the nodes of /dev are binds of the host's, with the host's owner, which is not mapped:
-/// the probe sees 65534. What it is asked for is given as devices with that owner.
-fn mapped_devices(mut config: Value) -> Value {
-    let nodes = [("null", 1, 3), ("random", 1, 8), ("full", 1, 7), ("tty", 5, 0), ("zero", 1, 5), ("urandom", 1, 9)];
-    let node = |(name, major, minor): (&str, u32, u32)| json!({ "path": format!("/dev/{name}"), "type": "c", "major": major, "minor": minor, "fileMode": 0o666, "uid": 65534, "gid": 65534 });
-    let config_for_probe = &mut config;
-    config_for_probe["linux"]["devices"] = json!(nodes.map(node));
-    config
 }
 
 /// Gives the directories of the rootfs (not busybox, which is a hard link that all tests share) to `uid`.
@@ -156,7 +146,7 @@ fn user_namespace_with_mappings() {
         ),
     );
     let script = "cat /proc/self/uid_map /proc/self/gid_map; echo owner $(stat -c %u /dev/mqueue) $(stat -c %u /proc/self/fd/1/.. 2>/dev/null)";
-    let mut probed = with_probe(mapped_devices(config));
+    let mut probed = with_probe(config);
     let full = format!("{}\necho @@maps\n{script}\n", probed["process"]["args"][2].as_str().unwrap());
     probed["process"]["args"][2] = full.into();
     let probe = runs_as_asked(&sandbox, &probed, "user namespace");
@@ -258,7 +248,7 @@ fn ordinary_user() {
     }
     let sandbox = Sandbox::with_view(View::User(UID));
     own_directories(&sandbox, UID);
-    let mut config = mapped_devices(ordinary(UID, ""));
+    let mut config = ordinary(UID, "");
     let script = format!("{}\necho @@maps\ncat /proc/self/uid_map /proc/self/gid_map\n", probe::script(&config));
     config["process"]["args"][2] = script.into();
     let probe = runs_as_asked(&sandbox, &config, "as an ordinary user");

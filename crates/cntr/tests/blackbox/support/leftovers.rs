@@ -134,7 +134,7 @@ pub fn remove_cgroups(id: &str) {
     }
 }
 
-/// `cntr-test-7-1` names itself and `cntr-test-7-1-x`, not `cntr-test-7-12`.
+/// `cntr-box-7-1` names itself and `cntr-box-7-1-x`, not `cntr-box-7-12`.
 fn names(dir: &Path, id: &str) -> bool {
     let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
     name.strip_prefix(id).is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))

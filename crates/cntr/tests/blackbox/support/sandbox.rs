@@ -53,7 +53,7 @@ impl Sandbox {
 
     pub fn with_view(view: View) -> Self {
         let n = COUNT.fetch_add(1, Ordering::Relaxed);
-        let id = format!("cntr-test-{}-{n}", std::process::id());
+        let id = format!("cntr-box-{}-{n}", std::process::id());
         let dir = tempfile::Builder::new().prefix(&format!("{id}.")).tempdir().expect("a temporary directory");
         // a container's user need not be root: the bundle has to be reachable for it
         open_to_all(dir.path());

@@ -84,10 +84,15 @@ fn mounted(place: &str, mount: &Value, mounts: &[Mount], findings: &mut Findings
         ),
         other => findings.equal(&format!("{place}.type"), &other, &seen.fstype.as_str()),
     }
-    for option in options {
+    for (i, option) in options.iter().copied().enumerate() {
+        // a later option takes an earlier one back
+        if options[i + 1..].iter().any(|later| opposite(option) == Some(later)) {
+            continue;
+        }
         let ok = match option {
             "ro" | "nosuid" | "nodev" | "noexec" | "noatime" | "nodiratime" | "relatime" => seen.has(option),
             "rw" => seen.has("rw"),
+            "suid" | "dev" | "exec" => !seen.has(&format!("no{option}")),
             "strictatime" => !seen.has("relatime") && !seen.has("noatime"),
             "private" | "rprivate" => seen.propagation.is_empty(),
             _ if fstype == "tmpfs" && option.starts_with("size=") => tmpfs_size(option, seen),
@@ -96,6 +101,11 @@ fn mounted(place: &str, mount: &Value, mounts: &[Mount], findings: &mut Findings
         };
         findings.check(ok, format!("{place}.options: {option}: {seen:?}"));
     }
+}
+
+fn opposite(option: &str) -> Option<&'static str> {
+    let pairs = [("ro", "rw"), ("nosuid", "suid"), ("nodev", "dev"), ("noexec", "exec")];
+    pairs.iter().find_map(|(a, b)| if *a == option { Some(*b) } else { (*b == option).then_some(*a) })
 }
 
 /// v1: below the tmpfs each of the host's v1 hierarchies, showing the container's own cgroup as its root.
@@ -145,9 +155,12 @@ const LINKS: [(&str, &str); 5] = [
 fn device_nodes(config: &Value, probe: &Probe, findings: &mut Findings) {
     let mut asked: BTreeSet<String> = LINKS.iter().map(|(path, to)| format!("{path} link {to}")).collect();
     let given = list(&config["linux"]["devices"]);
+    // nobody may mknod in a user namespace: the nodes are binds of the host's, whose owner is not mapped
+    let in_userns = list(&config["linux"]["namespaces"]).iter().any(|n| n["type"] == "user");
+    let owner = if in_userns { "65534:65534" } else { "0:0" };
     for (name, numbers) in DEFAULT_NODES {
         if !given.iter().any(|d| d["path"] == format!("/dev/{name}")) {
-            asked.insert(format!("/dev/{name} {numbers} 666 0:0 character special file"));
+            asked.insert(format!("/dev/{name} {numbers} 666 {owner} character special file"));
         }
     }
     for device in given {
