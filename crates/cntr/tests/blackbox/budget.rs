@@ -1,0 +1,114 @@
+//! What a start may cost: processes and syscalls, counted by strace(1).
+
+use serde_json::{Value, json};
+
+use crate::support::{Sandbox, bundle, have, host, read, root};
+
+/// At most this many syscalls for `run` of the `spec` bundle, the program's own included.
+const SYSCALLS: usize = 450;
+
+/// The bundle of `cntr spec`, without a terminal and with a program that does nothing.
+fn spec_bundle() -> (Sandbox, Value) {
+    let sandbox = Sandbox::new();
+    sandbox.cntr(&["spec"]).ok();
+    let mut config: Value =
+        serde_json::from_str(&read(sandbox.path("bundle/config.json"))).expect("what spec writes is JSON");
+    config["process"]["terminal"] = json!(false);
+    config["process"]["args"] = json!(["/bin/true"]);
+    config["linux"]["cgroupsPath"] = json!(sandbox.cgroups_path());
+    sandbox.write(&config);
+    (sandbox, config)
+}
+
+/// strace's log of `run`: one line per syscall, with its process in front.
+fn trace(sandbox: &Sandbox) -> Vec<String> {
+    let log = sandbox.path("trace");
+    sandbox.verb(&["run"]).wrapped(&["strace", "-f", "-qq", "-o", &log.to_string_lossy()]).ok();
+    read(&log).lines().map(String::from).collect()
+}
+
+/// How many processes (not threads) were made. strace writes a call that another process interrupts in two
+/// lines: the arguments are in the first, the result is in the second.
+fn forks(trace: &[String]) -> usize {
+    let mut pending = std::collections::BTreeMap::new();
+    let mut made = 0;
+    for line in trace {
+        let (pid, call) = line.split_once(' ').unwrap_or(("", line));
+        let call = call.trim_start();
+        let begins = ["clone(", "clone3(", "fork(", "vfork("].iter().any(|name| call.starts_with(name));
+        let resumes = ["clone", "fork", "vfork"].iter().any(|name| call.starts_with(&format!("<... {name}")));
+        let thread = if resumes { pending.remove(pid).unwrap_or(false) } else { call.contains("CLONE_THREAD") };
+        if begins && call.contains("<unfinished") {
+            pending.insert(pid, thread);
+        } else if (begins || resumes) && !thread && !call.contains("= -1 ") {
+            made += 1;
+        }
+    }
+    made
+}
+
+#[test]
+fn syscalls_of_run() {
+    if !root() || !have("strace") {
+        return;
+    }
+    let (sandbox, _) = spec_bundle();
+    let table = sandbox.path("counts");
+    sandbox.verb(&["run"]).wrapped(&["strace", "-f", "-c", "-o", &table.to_string_lossy()]).ok();
+    let text = read(&table);
+    let total = text.lines().last().expect("a total");
+    // "% time  seconds  usecs/call  calls  errors  total"; the errors column may be empty
+    let calls: usize = crate::support::words(total)[3].parse().unwrap_or_else(|e| panic!("{e}: {text}"));
+    assert!(calls <= SYSCALLS, "{calls} syscalls, {SYSCALLS} allowed:\n{text}");
+    sandbox.assert_clean();
+}
+
+#[test]
+fn processes_of_run() {
+    if !root() || !have("strace") {
+        return;
+    }
+    let (sandbox, _) = spec_bundle();
+    let trace = trace(&sandbox);
+    // the runtime and the container's process; the first one was not forked in the trace
+    assert_eq!(
+        forks(&trace) + 1,
+        2,
+        "{:#?}",
+        trace.iter().filter(|l| l.contains("clone") || l.contains("fork")).collect::<Vec<_>>()
+    );
+    sandbox.assert_clean();
+}
+
+#[test]
+fn processes_of_run_with_a_joined_namespace() {
+    if !root() || !have("strace") {
+        return;
+    }
+    for kind in ["pid", "user", "time"] {
+        let (sandbox, mut config) = spec_bundle();
+        let script = match kind {
+            "pid" => "exec unshare -p --fork --kill-child sleep 1000",
+            "user" => "exec unshare -U sleep 1000",
+            _ => "exec unshare -T sleep 1000",
+        };
+        let mut holder = std::process::Command::new("sh").args(["-c", script]).spawn().unwrap();
+        let file = if kind == "user" { "user".to_owned() } else { format!("{kind}_for_children") };
+        let path = format!("/proc/{}/ns/{file}", holder.id());
+        let own = std::fs::read_link(format!("/proc/self/ns/{kind}")).unwrap();
+        crate::support::wait_for(&path, || std::fs::read_link(&path).is_ok_and(|n| n != own).then_some(()));
+        if kind == "user" {
+            for map in ["uid_map", "gid_map"] {
+                std::fs::write(format!("/proc/{}/{map}", holder.id()), "0 0 4294967295").unwrap();
+            }
+        }
+        config["linux"]["namespaces"].as_array_mut().unwrap().retain(|n| n["type"] != kind);
+        bundle::set(&mut config, "/linux/namespaces/-", Some(json!({ "type": kind, "path": path })));
+        sandbox.write(&config);
+        let made = forks(&trace(&sandbox)) + 1;
+        host("kill", &["-KILL", &holder.id().to_string()]);
+        holder.wait().unwrap();
+        assert!(made <= 3, "{kind}: {made} processes");
+        sandbox.assert_clean();
+    }
+}

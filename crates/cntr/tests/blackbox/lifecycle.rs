@@ -1,0 +1,168 @@
+//! The engines' own configs over a busybox rootfs, through `run` and through create, start, kill and delete;
+//! on the machine as it is and on a pure v2 view of it.
+
+use serde_json::Value;
+
+use crate::support::probe::Probe;
+use crate::support::verify::{Findings, lacking, verify};
+use crate::support::{Sandbox, View, bundle, read, root, skip, verify_cgroup, wait_for};
+
+fn prepare(view: View, name: &str) -> (Sandbox, Value) {
+    let sandbox = Sandbox::with_view(view);
+    let mut config = bundle::engine(name, &sandbox.cgroups_path());
+    if view == View::V2 {
+        bundle::drop_limits_without_v2_controller(&mut config);
+    }
+    sandbox.write(&config);
+    (sandbox, config)
+}
+
+/// `run` in the foreground: the probe's output comes through the runtime, its exit status too.
+fn run(view: View, name: &str) {
+    if !root() {
+        return;
+    }
+    let (sandbox, config) = prepare(view, name);
+    let out = sandbox.run_ok();
+    let mut findings = Findings::default();
+    verify(&config, &Probe::parse(&out.stdout), &mut findings);
+    findings.equal("stderr", &"", &out.stderr.as_str());
+    findings.done(name);
+    sandbox.assert_clean();
+}
+
+/// create, start, and delete when it has ended; the limits are read while it is `created`.
+fn create_start_delete(view: View, name: &str) {
+    if !root() {
+        return;
+    }
+    let (sandbox, config) = prepare(view, name);
+    let pid_file = sandbox.path("pid");
+    let created = sandbox.cntr(&["create", "--pid-file"]).arg(&pid_file).arg(&sandbox.id).ok();
+    let state = sandbox.state().expect("a created container");
+    let mut findings = Findings::default();
+    state_is_complete(&state, &sandbox, &config, &mut findings);
+    let pid = state["pid"].as_i64().unwrap() as i32;
+    findings.equal("status after create", &"created", &state["status"].as_str().unwrap());
+    findings.equal("--pid-file", &pid.to_string().as_str(), &read(&pid_file).as_str());
+    findings.equal("output before start", &"", &read(&created.stdout_file).as_str());
+    verify_cgroup::verify(&config, pid, view, &mut findings);
+
+    let started = sandbox.verb(&["start"]).ok();
+    findings.equal("output of start", &"", &format!("{}{}", started.stdout, started.stderr).as_str());
+    sandbox.wait_status("stopped");
+    findings.equal("pid when stopped", &Some(0), &sandbox.state().unwrap()["pid"].as_i64());
+    verify(&config, &Probe::parse(&read(&created.stdout_file)), &mut findings);
+    findings.done(name);
+
+    sandbox.verb(&["delete"]).ok();
+    let gone = sandbox.verb(&["state"]).run();
+    assert!(gone.code == Some(1) && gone.stderr.contains("container does not exist"), "{gone:#?}");
+    sandbox.assert_clean();
+}
+
+fn state_is_complete(state: &Value, sandbox: &Sandbox, config: &Value, findings: &mut Findings) {
+    let bundle = sandbox.bundle().to_string_lossy().into_owned();
+    findings.equal("state.id", &Some(sandbox.id.as_str()), &state["id"].as_str());
+    findings.equal("state.bundle", &Some(bundle.as_str()), &state["bundle"].as_str());
+    findings.equal("state.rootfs", &Some(format!("{bundle}/rootfs").as_str()), &state["rootfs"].as_str());
+    findings.check(state["ociVersion"].as_str().is_some_and(|v| v.starts_with("1.")), "state.ociVersion");
+    findings.check(state["created"].as_str().is_some_and(|v| v.ends_with('Z') && v.contains('T')), "state.created");
+    let annotations = config["annotations"].as_object().filter(|m| !m.is_empty());
+    findings.equal("state.annotations", &annotations, &state["annotations"].as_object());
+}
+
+/// A container that runs until it is killed: running, kill, stopped, delete.
+fn start_kill_delete(view: View, name: &str) {
+    if !root() {
+        return;
+    }
+    let (sandbox, mut config) = prepare(view, name);
+    let script = "trap 'echo got TERM; exit 7' TERM; echo ready; while :; do sleep 0.05; done";
+    bundle::set(&mut config, "/process/args/2", Some(script.into()));
+    sandbox.write(&config);
+    let created = sandbox.verb(&["create"]).ok();
+    sandbox.verb(&["start"]).ok();
+    wait_for("the program", || read(&created.stdout_file).contains("ready").then_some(()));
+    assert_eq!(sandbox.status(), "running");
+    let refused = sandbox.verb(&["delete"]).run();
+    let text = format!("cannot delete container {} that is not stopped: running", sandbox.id);
+    assert!(refused.code == Some(1) && refused.stderr.contains(&text), "{refused:#?}");
+    let twice = sandbox.verb(&["start"]).run();
+    assert!(twice.code == Some(1) && twice.stderr.contains("cannot start an already running container"), "{twice:#?}");
+    sandbox.verb(&["kill"]).ok();
+    sandbox.wait_status("stopped");
+    assert!(read(&created.stdout_file).contains("got TERM"), "{}", read(&created.stdout_file));
+    let late = sandbox.verb(&["start"]).run();
+    assert!(late.code == Some(1) && late.stderr.contains("cannot start a container that has stopped"), "{late:#?}");
+    let dead = sandbox.cntr(&["kill", &sandbox.id, "KILL"]).run();
+    assert!(dead.code == Some(1) && dead.stderr.contains("container not running"), "{dead:#?}");
+    sandbox.verb(&["delete"]).ok();
+    sandbox.assert_clean();
+}
+
+/// docker-privileged asks for all capabilities: on a machine whose root lacks one the error names it.
+fn privileged(view: View) {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::with_view(view);
+    let mut config = bundle::load("docker-privileged");
+    config["linux"]["cgroupsPath"] = sandbox.cgroups_path().into();
+    if view == View::V2 {
+        bundle::drop_limits_without_v2_controller(&mut config);
+    }
+    let lacking = lacking(&config["process"]["capabilities"]["bounding"]);
+    if lacking.is_empty() {
+        skip("this machine's root has every capability that docker-privileged asks for");
+        return;
+    }
+    sandbox.write(&config);
+    for verb in ["create", "run"] {
+        let out = sandbox.verb(&[verb]).run();
+        assert_eq!(out.code, Some(1), "{out:#?}");
+        assert_eq!(out.stderr.trim_end().lines().count(), 1, "one error: {out:#?}");
+        for text in lacking.iter().map(String::as_str).chain(["process.capabilities.bounding"]) {
+            assert!(out.stderr.contains(text), "{text} is not named: {out:#?}");
+        }
+        sandbox.assert_clean();
+    }
+}
+
+macro_rules! engines {
+    ($($module:ident $view:expr;)*) => {$(
+        mod $module {
+            use super::*;
+
+            #[test]
+            fn docker_default_run() { run($view, bundle::ENGINES[0]); }
+            #[test]
+            fn docker_limits_run() { run($view, bundle::ENGINES[1]); }
+            #[test]
+            fn podman_default_run() { run($view, bundle::ENGINES[2]); }
+            #[test]
+            fn ctr_default_run() { run($view, bundle::ENGINES[3]); }
+            #[test]
+            fn docker_default_create() { create_start_delete($view, bundle::ENGINES[0]); }
+            #[test]
+            fn docker_limits_create() { create_start_delete($view, bundle::ENGINES[1]); }
+            #[test]
+            fn podman_default_create() { create_start_delete($view, bundle::ENGINES[2]); }
+            #[test]
+            fn ctr_default_create() { create_start_delete($view, bundle::ENGINES[3]); }
+            #[test]
+            fn each_config_is_killed() {
+                for name in bundle::ENGINES {
+                    start_kill_delete($view, name);
+                }
+            }
+            #[test]
+            fn docker_privileged() { privileged($view); }
+        }
+    )*};
+}
+
+engines! {
+    host View::Host;
+    v2 View::V2;
+}

@@ -1,0 +1,34 @@
+//! Black-box tests: the `cntr` binary as its callers see it, on real configs and a real machine.
+//!
+//! Owns nothing of the implementation: only the binary (`CNTR_BIN` names another one), its arguments, its
+//! output, and what the kernel says afterwards. What a test expects is computed from the `config.json` that
+//! the runtime was given, so that a field which the runtime ignores makes the test fail.
+//!
+//! Every test has its own state root, ids and cgroup path, and its [`support::Sandbox`] removes whatever a
+//! failing runtime left behind: tests run in parallel and more than once on one machine. What needs root or
+//! a program that is not installed says so on stderr (uncaptured) and passes.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking; clippy's allow-*-in-tests do not reach the helpers of an integration test"
+)]
+
+mod support;
+
+mod budget;
+mod crash;
+mod debian;
+mod foreground;
+mod harness;
+mod hooks;
+mod lifecycle;
+mod namespaces;
+mod parallel;
+mod process;
+mod security;
+mod wrong;

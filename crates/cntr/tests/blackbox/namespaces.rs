@@ -1,0 +1,299 @@
+//! Namespaces: joined by path, shared with the host, and user namespaces with mappings; as root and as an
+//! ordinary user.
+
+use std::process::{Child, Command};
+
+use serde_json::{Value, json};
+
+use crate::support::probe::{self, Probe};
+use crate::support::verify::{Findings, NAMESPACES, verify};
+use crate::support::{Sandbox, View, bundle, host, read, root, skip, wait_for};
+
+/// A process that holds namespaces open until it is dropped.
+struct Holder(Child);
+
+impl Holder {
+    /// `flags` are unshare(1)'s.
+    fn new(flags: &[&str]) -> Self {
+        Holder(Command::new("unshare").args(flags).args(["sleep", "1000"]).spawn().expect("unshare"))
+    }
+
+    /// The path of one of its namespaces, once it is another one than ours.
+    fn path(&self, file: &str) -> String {
+        let path = format!("/proc/{}/ns/{file}", self.0.id());
+        let own = std::fs::read_link(format!("/proc/self/ns/{}", file.trim_end_matches("_for_children"))).unwrap();
+        wait_for(&path, || std::fs::read_link(&path).is_ok_and(|n| n != own).then_some(()));
+        path
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn config(sandbox: &Sandbox) -> Value {
+    bundle::minimal(&sandbox.cgroups_path(), "")
+}
+
+fn with_probe(mut config: Value) -> Value {
+    config["process"]["args"][2] = probe::script(&config).into();
+    config
+}
+
+fn runs_as_asked(sandbox: &Sandbox, config: &Value, context: &str) -> Probe {
+    sandbox.write(config);
+    let probe = Probe::parse(&sandbox.run_ok().stdout);
+    let mut findings = Findings::default();
+    verify(config, &probe, &mut findings);
+    findings.done(context);
+    sandbox.assert_clean();
+    probe
+}
+
+fn join(config: &mut Value, kind: &str, path: &str) {
+    let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+    namespaces.retain(|n| n["type"] != kind);
+    namespaces.push(json!({ "type": kind, "path": path }));
+}
+
+#[test]
+fn joined_network_uts_ipc() {
+    if !root() {
+        return;
+    }
+    let holder = Holder::new(&["-n", "-u", "-i"]);
+    for (kind, file) in NAMESPACES.into_iter().filter(|(_, f)| ["net", "uts", "ipc"].contains(f)) {
+        let sandbox = Sandbox::new();
+        let mut config = config(&sandbox);
+        config.as_object_mut().unwrap().remove("hostname");
+        join(&mut config, kind, &holder.path(file));
+        runs_as_asked(&sandbox, &with_probe(config), kind);
+    }
+}
+
+#[test]
+fn joined_pid_namespace() {
+    if !root() {
+        return;
+    }
+    // not --fork: `sleep` is in the old pid namespace, its first child would be pid 1 of the new one. With
+    // --fork unshare(1) stays as the parent, and its own pid_for_children is the namespace.
+    let holder = Holder::new(&["-p", "--fork", "--kill-child"]);
+    let sandbox = Sandbox::new();
+    let mut config = config(&sandbox);
+    join(&mut config, "pid", &holder.path("pid_for_children"));
+    let probe = runs_as_asked(&sandbox, &with_probe(config), "pid");
+    assert!(probe.line("pid").parse::<i32>().unwrap() > 1, "pid 1 is the holder's");
+}
+
+#[test]
+fn joined_user_namespace() {
+    if !root() {
+        return;
+    }
+    let holder = Holder::new(&["-U"]);
+    let path = holder.path("user");
+    for file in ["uid_map", "gid_map"] {
+        std::fs::write(format!("/proc/{}/{file}", holder.0.id()), "0 100000 65536").unwrap();
+    }
+    let sandbox = Sandbox::new();
+    own_directories(&sandbox, 100_000);
+    let mut config = config(&sandbox);
+    join(&mut config, "user", &path);
+    let probe = runs_as_asked(&sandbox, &with_probe(config), "user");
+    assert_eq!(probe.line("uid"), "0");
+}
+
+/// Gives the directories of the rootfs (not busybox, which is a hard link that all tests share) to `uid`.
+fn own_directories(sandbox: &Sandbox, uid: u32) {
+    host(
+        "find",
+        &[
+            &sandbox.rootfs().to_string_lossy(),
+            "-xdev",
+            "-type",
+            "d",
+            "-exec",
+            "chown",
+            &format!("{uid}:{uid}"),
+            "{}",
+            "+",
+        ],
+    );
+}
+
+#[test]
+fn user_namespace_with_mappings() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    own_directories(&sandbox, 100_000);
+    let mut config = config(&sandbox);
+    bundle::set(&mut config, "/linux/namespaces/-", Some(json!({ "type": "user" })));
+    let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 1000 }, { "containerID": 1000, "hostID": 300_000, "size": 5000 }]);
+    config["linux"]["uidMappings"] = map.clone();
+    config["linux"]["gidMappings"] = map;
+    config["process"]["user"] = json!({ "uid": 1000, "gid": 1000, "additionalGids": [5, 1001] });
+    bundle::set(
+        &mut config,
+        "/mounts/-",
+        Some(
+            json!({ "destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": ["nosuid", "noexec", "nodev"] }),
+        ),
+    );
+    let script = "cat /proc/self/uid_map /proc/self/gid_map; echo owner $(stat -c %u /dev/mqueue) $(stat -c %u /proc/self/fd/1/.. 2>/dev/null)";
+    let mut probed = with_probe(config);
+    let full = format!("{}\necho @@maps\n{script}\n", probed["process"]["args"][2].as_str().unwrap());
+    probed["process"]["args"][2] = full.into();
+    let probe = runs_as_asked(&sandbox, &probed, "user namespace");
+    let maps: Vec<Vec<&str>> = probe.lines("maps").iter().map(|l| crate::support::words(l)).collect();
+    assert_eq!(
+        maps[..4],
+        [["0", "100000", "1000"], ["1000", "300000", "5000"], ["0", "100000", "1000"], ["1000", "300000", "5000"]]
+    );
+    // an IPC namespace made before the map was written leaves /dev/mqueue to nobody (design.md, section 2)
+    assert_eq!(maps[4][..2], ["owner", "0"]);
+
+    sandbox.verb(&["create"]).ok();
+    let status = read(format!("/proc/{}/status", sandbox.pid()));
+    let uid = status.lines().find(|l| l.starts_with("Uid:")).unwrap().to_owned();
+    assert_eq!(
+        crate::support::words(&uid),
+        ["Uid:", "301000", "301000", "301000", "301000"].map(|s| s.replace("301000", "300000"))
+    );
+    sandbox.verb(&["delete", "--force"]).ok();
+    sandbox.assert_clean();
+}
+
+/// No entry: the host's pid or network namespace. KILL reaches everything of the container, since no init of
+/// a pid namespace takes the rest with it.
+#[test]
+fn shared_with_the_host() {
+    if !root() {
+        return;
+    }
+    for kind in ["pid", "network", "ipc", "uts"] {
+        let sandbox = Sandbox::new();
+        let mut config = config(&sandbox);
+        config["linux"]["namespaces"].as_array_mut().unwrap().retain(|n| n["type"] != kind);
+        if kind == "uts" {
+            config.as_object_mut().unwrap().remove("hostname");
+        }
+        runs_as_asked(&sandbox, &with_probe(config), kind);
+    }
+    let sandbox = Sandbox::new();
+    let mut config = bundle::minimal(&sandbox.cgroups_path(), "sleep 1000 & setsid sleep 1000 & echo ready; wait");
+    config["linux"]["namespaces"].as_array_mut().unwrap().retain(|n| n["type"] != "pid");
+    sandbox.write(&config);
+    let created = sandbox.verb(&["create"]).ok();
+    sandbox.verb(&["start"]).ok();
+    wait_for("the program", || read(&created.stdout_file).contains("ready").then_some(()));
+    let pids = || serde_json::from_str::<Value>(&sandbox.verb(&["ps", "-f", "json"]).ok().stdout).unwrap();
+    wait_for("three processes", || (bundle::list(&pids()).len() == 3).then_some(()));
+    sandbox.cntr(&["kill", &sandbox.id, "KILL"]).ok();
+    wait_for("all of them to end", || pids().as_array().is_none_or(Vec::is_empty).then_some(()));
+    sandbox.verb(&["delete"]).ok();
+    sandbox.assert_clean();
+}
+
+/// A config without a mount namespace, and one without any.
+#[test]
+fn few_namespaces() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let mut config = bundle::minimal(&sandbox.cgroups_path(), "echo ran as $(id -u) in $(pwd); ls /bin/busybox");
+    config["linux"]["namespaces"] = json!([]);
+    config["mounts"] = json!([]);
+    config.as_object_mut().unwrap().remove("hostname");
+    sandbox.write(&config);
+    let out = sandbox.verb(&["run"]).ok();
+    assert_eq!(out.stdout, "ran as 0 in /\n/bin/busybox\n", "{out:#?}");
+    sandbox.assert_clean();
+}
+
+/// The config that an ordinary user can have: one id mapped, the host's network, no cgroup.
+fn ordinary(uid: u32, script: &str) -> Value {
+    let map = json!([{ "containerID": 0, "hostID": uid, "size": 1 }]);
+    let mut config = bundle::minimal("", script);
+    let linux = config["linux"].as_object_mut().unwrap();
+    linux.remove("cgroupsPath");
+    linux.insert("uidMappings".into(), map.clone());
+    linux.insert("gidMappings".into(), map);
+    linux.insert("namespaces".into(), json!(["pid", "mount", "ipc", "uts", "user"].map(|t| json!({ "type": t }))));
+    config["mounts"][2] = json!({ "destination": "/sys", "type": "none", "source": "/sys", "options": ["rbind", "nosuid", "noexec", "nodev", "ro"] });
+    config
+}
+
+const UID: u32 = 54321;
+
+fn ordinary_users_can_unshare() -> bool {
+    let allowed = read("/proc/sys/kernel/unprivileged_userns_clone").trim() != "0";
+    let some = read("/proc/sys/user/max_user_namespaces").trim() != "0";
+    if !(allowed && some) {
+        skip("user namespaces are not for ordinary users here");
+    }
+    allowed && some
+}
+
+#[test]
+fn ordinary_user() {
+    if !root() || !ordinary_users_can_unshare() {
+        return;
+    }
+    let sandbox = Sandbox::with_view(View::User(UID));
+    own_directories(&sandbox, UID);
+    let mut config = ordinary(UID, "");
+    let script = format!("{}\necho @@maps\ncat /proc/self/uid_map /proc/self/gid_map\n", probe::script(&config));
+    config["process"]["args"][2] = script.into();
+    let probe = runs_as_asked(&sandbox, &config, "as an ordinary user");
+    for line in probe.lines("maps") {
+        assert_eq!(crate::support::words(line), ["0", &UID.to_string(), "1"]);
+    }
+}
+
+#[test]
+fn ordinary_user_create_start_kill_delete() {
+    if !root() || !ordinary_users_can_unshare() {
+        return;
+    }
+    let sandbox = Sandbox::with_view(View::User(UID));
+    own_directories(&sandbox, UID);
+    sandbox.write(&ordinary(UID, "trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done"));
+    let created = sandbox.verb(&["create"]).ok();
+    // the default root: below XDG_RUNTIME_DIR
+    assert!(sandbox.state_dir().is_dir(), "{}", sandbox.state_dir().display());
+    assert_eq!(sandbox.status(), "created");
+    sandbox.verb(&["start"]).ok();
+    wait_for("the program", || read(&created.stdout_file).contains("ready").then_some(()));
+    let list: Value = serde_json::from_str(&sandbox.cntr(&["list", "-f", "json"]).ok().stdout).unwrap();
+    assert_eq!((&list[0]["id"], &list[0]["status"]), (&json!(sandbox.id), &json!("running")));
+    sandbox.verb(&["kill"]).ok();
+    sandbox.wait_status("stopped");
+    sandbox.verb(&["delete"]).ok();
+    sandbox.assert_clean();
+}
+
+/// Limits that an ordinary user cannot have are refused and not ignored.
+#[test]
+fn ordinary_user_with_limits() {
+    if !root() || !ordinary_users_can_unshare() {
+        return;
+    }
+    let sandbox = Sandbox::with_view(View::User(UID));
+    own_directories(&sandbox, UID);
+    let mut config = ordinary(UID, "true");
+    config["linux"]["resources"] = json!({ "pids": { "limit": 10 } });
+    sandbox.write(&config);
+    let out = sandbox.verb(&["create"]).run();
+    assert!(
+        out.code == Some(1) && (out.stderr.contains("cgroup") || out.stderr.contains("linux.resources")),
+        "{out:#?}"
+    );
+    sandbox.assert_clean();
+}

@@ -1,0 +1,262 @@
+//! One test's world: a temporary directory with a bundle, a state root and a rootfs, and ids and a cgroup
+//! path that no other test has.
+//!
+//! Invariant: when the sandbox is dropped nothing of it is left, whatever the runtime under test did; a
+//! process is killed by its pid, and only when something of it names this sandbox.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{Cmd, Output, leftovers, read, runtime, wait_for, which};
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// Which machine the runtime sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// The machine as it is.
+    Host,
+    /// A private mount namespace with cgroup2 on /sys/fs/cgroup: a pure v2 machine, as far as it has
+    /// controllers there. The host's own mounts are never touched.
+    V2,
+    /// As an ordinary user, without any privilege.
+    User(u32),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Sandbox {
+    dir: TempDir,
+    /// The id of the container, unique on the machine.
+    pub id: String,
+    /// What the runtime sees.
+    pub view: View,
+}
+
+const APPLETS: &str = "ash awk basename cat chmod cp cut date dd df echo env false find grep head hostname id ifconfig \
+    ip kill linux32 ln ls mkdir mkfifo mknod mount mv nc printf ps pwd readlink rm rmdir sed seq setsid sh sleep sort \
+    stat stty sync tail tee test timeout touch tr true tty umount uname unshare wc xargs yes";
+
+const DIRS: &str = "bin dev etc home mnt proc root run sys tmp usr/bin var/tmp";
+
+impl Sandbox {
+    pub fn new() -> Self {
+        Self::with_view(View::Host)
+    }
+
+    pub fn with_view(view: View) -> Self {
+        let n = COUNT.fetch_add(1, Ordering::Relaxed);
+        let id = format!("cntr-box-{}-{n}", std::process::id());
+        let dir = tempfile::Builder::new().prefix(&format!("{id}.")).tempdir().expect("a temporary directory");
+        // a container's user need not be root: the bundle has to be reachable for it
+        open_to_all(dir.path());
+        let sandbox = Sandbox { dir, id, view };
+        for sub in ["bundle", "bundle/rootfs", "out"] {
+            fs::create_dir(sandbox.path(sub)).unwrap();
+        }
+        busybox_tree(&sandbox.rootfs());
+        if let View::User(uid) = view {
+            fs::create_dir(sandbox.path("xdg")).unwrap();
+            std::os::unix::fs::chown(sandbox.path("xdg"), Some(uid), Some(uid)).unwrap();
+            fs::set_permissions(sandbox.path("xdg"), fs::Permissions::from_mode(0o700)).unwrap();
+            super::host("cp", &[&runtime().to_string_lossy(), &sandbox.path("cntr").to_string_lossy()]);
+        }
+        sandbox
+    }
+
+    /// The directory of this test.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn path(&self, sub: &str) -> PathBuf {
+        self.dir.path().join(sub)
+    }
+
+    pub fn bundle(&self) -> PathBuf {
+        self.path("bundle")
+    }
+
+    pub fn rootfs(&self) -> PathBuf {
+        self.path("bundle/rootfs")
+    }
+
+    /// The state root (`--root`).
+    pub fn state_root(&self) -> PathBuf {
+        match self.view {
+            View::User(_) => self.path("xdg/runc"),
+            _ => self.path("state"),
+        }
+    }
+
+    /// The state directory of a container of this sandbox.
+    pub fn state_dir(&self) -> PathBuf {
+        self.state_root().join(&self.id)
+    }
+
+    /// The `linux.cgroupsPath` of this sandbox.
+    pub fn cgroups_path(&self) -> String {
+        format!("/{}", self.id)
+    }
+
+    /// Writes the bundle's config.json.
+    pub fn write(&self, config: &Value) {
+        fs::write(self.path("bundle/config.json"), serde_json::to_vec_pretty(config).unwrap()).unwrap();
+    }
+
+    /// The runtime with its global options; the command and its arguments follow.
+    pub fn cntr(&self, args: &[&str]) -> Cmd {
+        let mut argv: Vec<OsString> = Vec::new();
+        match self.view {
+            View::Host => argv.push(runtime().into()),
+            View::V2 => {
+                let mount = "mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec \"$@\"";
+                argv.extend(["unshare", "-m", "--propagation", "private", "sh", "-c", mount, "sh"].map(OsString::from));
+                argv.push(runtime().into());
+            }
+            View::User(uid) => {
+                let (uid, gid) = (format!("--reuid={uid}"), format!("--regid={uid}"));
+                argv.extend(["setpriv", &uid, &gid, "--clear-groups", "--"].map(OsString::from));
+                argv.push(self.path("cntr").into());
+            }
+        }
+        let mut cmd = Cmd::new(argv, &self.path("out")).cwd(&self.bundle());
+        match self.view {
+            View::User(_) => cmd = cmd.env("XDG_RUNTIME_DIR", &self.path("xdg").to_string_lossy()),
+            _ => cmd = cmd.arg("--root").arg(self.state_root()),
+        }
+        cmd.args(args)
+    }
+
+    /// `COMMAND [options] ID` in the bundle.
+    pub fn verb(&self, args: &[&str]) -> Cmd {
+        self.cntr(args).arg(&self.id)
+    }
+
+    /// The `state` of the container as JSON; `None` when the command fails.
+    pub fn state(&self) -> Option<Value> {
+        let out = self.verb(&["state"]).run();
+        (out.code == Some(0)).then(|| serde_json::from_str(&out.stdout).unwrap_or_else(|e| panic!("{e}: {out:#?}")))
+    }
+
+    pub fn status(&self) -> String {
+        self.state().map_or_else(|| "none".into(), |s| s["status"].as_str().unwrap().to_owned())
+    }
+
+    /// The init process's pid on the host.
+    pub fn pid(&self) -> i32 {
+        self.state().expect("a container")["pid"].as_i64().unwrap() as i32
+    }
+
+    pub fn wait_status(&self, status: &str) {
+        wait_for(&format!("{} to be {status}", self.id), || (self.status() == status).then_some(()));
+    }
+
+    /// Panics when anything of this sandbox's containers is still on the machine.
+    #[track_caller]
+    pub fn assert_clean(&self) {
+        if let Some(left) = self.left() {
+            panic!("left behind by {}: {left:#?}", self.id);
+        }
+    }
+
+    /// What is left of the containers; processes get a moment to die, since nobody waits for an orphan.
+    pub fn left(&self) -> Option<Vec<String>> {
+        let mut left = Vec::new();
+        for _ in 0..100 {
+            left = leftovers::all(&self.id, self.dir(), &self.state_root());
+            if left.is_empty() {
+                return None;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        Some(left)
+    }
+
+    /// Runs the bundle in the foreground and expects exit status 0.
+    pub fn run_ok(&self) -> Output {
+        self.verb(&["run"]).ok()
+    }
+
+    /// Removes what the runtime left, if anything, so that a test can go on.
+    pub fn clean(&self) {
+        for entry in fs::read_dir(self.state_root()).into_iter().flatten().flatten() {
+            let id = entry.file_name().to_string_lossy().into_owned();
+            self.cntr(&["delete", "--force", &id]).run_quietly();
+            assert!(leftovers::remove_mounts(self.dir()), "mounts are left below {}", self.dir().display());
+            let _ = fs::remove_dir_all(entry.path());
+        }
+        self.sweep();
+    }
+
+    fn sweep(&self) {
+        for _ in 0..100 {
+            if leftovers::kill_processes(&self.id, self.dir()) == 0 {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        leftovers::remove_cgroups(&self.id);
+        leftovers::remove_mounts(self.dir());
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        // first of all: nothing below may be removed through a mount that the runtime left (see remove_mounts)
+        self.dir.disable_cleanup(true);
+        let keep = std::thread::panicking() && std::env::var_os("CNTR_TEST_KEEP").is_some();
+        for entry in fs::read_dir(self.state_root()).into_iter().flatten().flatten() {
+            let id = entry.file_name().to_string_lossy().into_owned();
+            self.cntr(&["delete", "--force", &id]).run_quietly();
+        }
+        self.sweep();
+        self.dir.disable_cleanup(keep || !leftovers::remove_mounts(self.dir()));
+    }
+}
+
+fn open_to_all(dir: &Path) {
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// A root file system of busybox: one static binary, hard-linked from a copy under target/, and a symlink
+/// per applet.
+pub fn busybox_tree(rootfs: &Path) {
+    for dir in DIRS.split(' ') {
+        fs::create_dir_all(rootfs.join(dir)).unwrap();
+    }
+    let binary = rootfs.join("bin/busybox");
+    if fs::hard_link(busybox(), &binary).is_err() {
+        // `cp` and not fs::copy: a file that this process has open for writing while another test forks
+        // cannot be executed (ETXTBSY)
+        super::host("cp", &[&busybox().to_string_lossy(), &binary.to_string_lossy()]);
+    }
+    for applet in APPLETS.split_whitespace() {
+        symlink("busybox", rootfs.join("bin").join(applet)).unwrap();
+    }
+    fs::set_permissions(rootfs.join("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
+    fs::write(rootfs.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nmars:x:1000:1000::/home:/bin/sh\n").unwrap();
+    fs::write(rootfs.join("etc/group"), "root:x:0:\nmars:x:1000:\n").unwrap();
+}
+
+fn busybox() -> &'static Path {
+    static COPY: OnceLock<PathBuf> = OnceLock::new();
+    COPY.get_or_init(|| {
+        let source = which("busybox").expect("the tests need busybox: apt-get install busybox-static");
+        let file = super::host(&source.to_string_lossy(), &["readlink", "-f", &source.to_string_lossy()]);
+        let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("busybox.{}", std::process::id()));
+        let shared = Path::new(env!("CARGO_TARGET_TMPDIR")).join("busybox");
+        if read(&shared).len() != read(file.trim()).len() {
+            super::host("cp", &[file.trim(), &copy.to_string_lossy()]);
+            fs::rename(&copy, &shared).unwrap();
+        }
+        shared
+    })
+}
