@@ -300,73 +300,100 @@ mod tests {
         assert_eq!(found.at.as_deref(), Some("process.args"));
     }
 
+    /// Refusals of a member of `process`, `linux` or `linux.seccomp`, the list of expected words cut off.
+    fn refused(table: &[(&str, &str, &str)]) {
+        for (parent, member, expected) in table {
+            let text = match *parent {
+                "linux.seccomp" => format!(r#"{{"linux":{{"seccomp":{{"defaultAction":"SCMP_ACT_LOG",{member}}}}}}}"#),
+                parent => format!(r#"{{"{parent}":{{{member}}}}}"#),
+            };
+            let expected = format!("config.json: {parent}.{expected}");
+            let found = error(&text);
+            assert!(found.starts_with(&expected), "{found}\n{expected}");
+        }
+    }
+
     #[test]
     fn unknown_words_are_refused_with_runc_texts() {
-        let syscall =
-            |s: &str| format!(r#"{{"linux":{{"seccomp":{{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{s}]}}}}}}"#);
-        let table = [
+        refused(&[
             (
-                r#"{"linux":{"namespaces":[{"type":"pid"},{"type":"x"}]}}"#.to_owned(),
-                "config.json: linux.namespaces[1].type: namespace \"x\" does not exist, expected one of mount, cgroup, uts, ipc, user, pid, network, time (line 1)",
+                "linux",
+                r#""namespaces":[{"type":"pid"},{"type":"x"}]"#,
+                "namespaces[1].type: namespace \"x\" does not exist, expected one of mount, cgroup, uts, ipc, user, pid, network, time (line 1)",
             ),
             (
-                r#"{"process":{"rlimits":[{"type":"RLIMIT_X"}]}}"#.to_owned(),
-                "process.rlimits[0].type: wrong rlimit value: RLIMIT_X, expected one of RLIMIT_CPU, ",
+                "linux",
+                r#""devices":[{"type":"x","path":"/a"}]"#,
+                "devices[0].type: invalid device type \"x\", expected one of a, b, c, u, p (line 1)",
             ),
             (
-                r#"{"process":{"rlimits":[{"type":7}]}}"#.to_owned(),
-                "process.rlimits[0].type: invalid type: integer `7`, expected a string",
+                "linux",
+                r#""resources":{"devices":[{"type":"x"}]}"#,
+                "resources.devices[0].type: invalid cgroup device type \"x\", expected one of a, b, c, u, p (line 1)",
             ),
             (
-                r#"{"linux":{"devices":[{"type":"x","path":"/a"}]}}"#.to_owned(),
-                "linux.devices[0].type: invalid device type \"x\", expected one of a, b, c, u, p",
+                "linux",
+                r#""personality":{"domain":"X"}"#,
+                "personality.domain: invalid personality domain X, expected one of LINUX, LINUX32",
             ),
             (
-                r#"{"linux":{"seccomp":{"defaultAction":"SCMP_ACT_FOO"}}}"#.to_owned(),
-                "linux.seccomp.defaultAction: string SCMP_ACT_FOO is not a valid action for seccomp, expected one of SCMP_ACT_KILL, ",
+                "linux",
+                r#""memoryPolicy":{"mode":"X"}"#,
+                "memoryPolicy.mode: invalid memory policy mode \"X\", expected one of MPOL_",
             ),
             (
-                r#"{"linux":{"seccomp":{"defaultAction":"SCMP_ACT_LOG","architectures":["SCMP_ARCH_Z80"]}}}"#
-                    .to_owned(),
-                "linux.seccomp.architectures[0]: string SCMP_ARCH_Z80 is not a valid arch for seccomp (line 1)",
+                "linux",
+                r#""memoryPolicy":{"mode":"MPOL_BIND","flags":["X"]}"#,
+                "memoryPolicy.flags[0]: invalid memory policy flag \"X\"",
             ),
             (
-                r#"{"linux":{"seccomp":{"defaultAction":"SCMP_ACT_LOG","flags":["SECCOMP_X"]}}}"#.to_owned(),
-                "linux.seccomp.flags[0]: seccomp flag SECCOMP_X is not known to runc, expected one of ",
+                "process",
+                r#""rlimits":[{"type":"RLIMIT_X"}]"#,
+                "rlimits[0].type: wrong rlimit value: RLIMIT_X, expected one of RLIMIT_CPU, ",
+            ),
+            ("process", r#""rlimits":[{"type":7}]"#, "rlimits[0].type: invalid type: integer `7`, expected a string"),
+            (
+                "process",
+                r#""scheduler":{"policy":"X"}"#,
+                "scheduler.policy: invalid scheduler policy: X, expected one of SCHED_OTHER, ",
             ),
             (
-                syscall(r#"{"names":["read"],"action":"SCMP_ACT_LOG","args":[{"op":"SCMP_CMP_XX"}]}"#),
-                "linux.seccomp.syscalls[0].args[0].op: string SCMP_CMP_XX is not a valid operator for seccomp, expected one of SCMP_CMP_NE, ",
+                "process",
+                r#""scheduler":{"policy":"SCHED_RR","flags":["X"]}"#,
+                "scheduler.flags[0]: invalid scheduler flag: X",
             ),
             (
-                r#"{"linux":{"personality":{"domain":"X"}}}"#.to_owned(),
-                "linux.personality.domain: invalid personality domain X, expected one of LINUX, LINUX32",
+                "process",
+                r#""ioPriority":{"class":"X"}"#,
+                "ioPriority.class: invalid ioPriority.Class: \"X\", expected one of IOPRIO_CLASS_RT, ",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn unknown_words_of_seccomp_are_refused_with_runc_texts() {
+        refused(&[
+            (
+                "linux.seccomp",
+                r#""syscalls":[{"names":["read"],"action":"SCMP_ACT_X"}]"#,
+                "syscalls[0].action: string SCMP_ACT_X is not a valid action for seccomp, expected one of SCMP_ACT_KILL, ",
             ),
             (
-                r#"{"linux":{"memoryPolicy":{"mode":"X"}}}"#.to_owned(),
-                "linux.memoryPolicy.mode: invalid memory policy mode \"X\"",
+                "linux.seccomp",
+                r#""syscalls":[{"names":["read"],"action":"SCMP_ACT_LOG","args":[{"op":"SCMP_CMP_XX"}]}]"#,
+                "syscalls[0].args[0].op: string SCMP_CMP_XX is not a valid operator for seccomp, expected one of SCMP_CMP_NE, ",
             ),
             (
-                r#"{"linux":{"memoryPolicy":{"mode":"MPOL_BIND","flags":["X"]}}}"#.to_owned(),
-                "linux.memoryPolicy.flags[0]: invalid memory policy flag \"X\"",
+                "linux.seccomp",
+                r#""architectures":["SCMP_ARCH_Z80"]"#,
+                "architectures[0]: string SCMP_ARCH_Z80 is not a valid arch for seccomp (line 1)",
             ),
             (
-                r#"{"process":{"scheduler":{"policy":"X"}}}"#.to_owned(),
-                "process.scheduler.policy: invalid scheduler policy: X",
+                "linux.seccomp",
+                r#""flags":["SECCOMP_X"]"#,
+                "flags[0]: seccomp flag SECCOMP_X is not known to runc, expected one of SECCOMP_FILTER_FLAG_LOG, ",
             ),
-            (
-                r#"{"process":{"scheduler":{"policy":"SCHED_RR","flags":["X"]}}}"#.to_owned(),
-                "process.scheduler.flags[0]: invalid scheduler flag: X",
-            ),
-            (
-                r#"{"process":{"ioPriority":{"class":"X"}}}"#.to_owned(),
-                "process.ioPriority.class: invalid ioPriority.Class: \"X\"",
-            ),
-        ];
-        for (text, expected) in table {
-            let found = error(&text);
-            assert!(found.contains(expected), "{found}\n{expected}");
-        }
+        ]);
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod tuning;
 pub use sysctl::path as sysctl_path;
 
 use crate::error::{At, Level, Problem};
+use crate::plan::process::CapabilityMasks;
 use crate::spec::{Linux, LinuxNamespace, LinuxNamespaceType, Process, Spec};
 use std::path::Path;
 
@@ -66,6 +67,8 @@ impl Facts {
 struct Ctx<'a> {
     spec: &'a Spec,
     facts: &'a Facts,
+    /// `process.capabilities`, if there are any: translated once, five rules look at them.
+    capabilities: Option<CapabilityMasks>,
 }
 
 type Problems = Vec<Problem>;
@@ -116,7 +119,8 @@ const RULES: &[Rule] = &[
 /// Applies all rules. Anything of [`Level::Error`] in the answer means that the container cannot be made.
 #[must_use]
 pub fn check(spec: &Spec, facts: &Facts) -> Vec<Problem> {
-    let ctx = Ctx { spec, facts };
+    let capabilities = spec.process().as_ref().and_then(|p| p.capabilities().as_ref()).map(CapabilityMasks::asked);
+    let ctx = Ctx { spec, facts, capabilities };
     let mut out = Vec::new();
     for rule in RULES {
         rule(&ctx, &mut out);
@@ -266,6 +270,20 @@ mod tests {
             text.as_deref(),
             Some("process.cwd: \"tmp\" must be absolute (Cwd must be an absolute path) [config.md#process]")
         );
+    }
+
+    proptest::proptest! {
+        /// Whatever the bytes: no panic, and the same answer twice.
+        #[test]
+        fn any_config_is_judged(edits in proptest::collection::vec((0_usize..2000, proptest::prelude::any::<u8>()), 0..6)) {
+            let mut text = serde_json::to_vec_pretty(&Spec::default()).unwrap();
+            for (at, byte) in edits {
+                let at = at % text.len();
+                text[at] = byte;
+            }
+            let judge = || crate::bundle::from_json::<Spec>("c", &text).map(|(spec, w)| (check(&spec, &Facts::privileged()), w));
+            proptest::prop_assert_eq!(judge(), judge());
+        }
     }
 
     #[test]

@@ -29,8 +29,10 @@ const ABSENT: &[(&str, &str, &str)] = &[
     ("Process", "user", "{}"),
 ];
 
-/// How to refuse a word that an enum does not hold; `@` stands for the word. runc's texts where it has one.
+/// How to refuse a word that an enum does not hold, by the type of the enum or, before that, of its owner; `@`
+/// stands for the word. runc's texts where it has one.
 const WORDS: &[(&str, &str)] = &[
+    ("LinuxDeviceCgroup", "invalid cgroup device type \"@\""),
     ("Arch", "string @ is not a valid arch for seccomp"),
     ("IOPriorityClass", "invalid ioPriority.Class: \"@\""),
     ("LinuxDeviceType", "invalid device type \"@\""),
@@ -102,7 +104,9 @@ pub(super) fn decode<'de, T: Deserialize<'de>>(text: &'de str) -> Result<(T, Vec
 /// serde_json's error without its own position, which we print in our own way.
 fn fault(error: &serde_json::Error, mut path: String) -> Fault {
     let mut text = error.to_string();
-    if let Some(at) = text.rfind(" at line ") {
+    if error.line() > 0
+        && let Some(at) = text.rfind(" at line ")
+    {
         text.truncate(at);
     }
     if let Some(member) = text.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
@@ -247,7 +251,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Pass<'_, D> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        self.de.deserialize_str(Word { name, variants, visitor })
+        self.de.deserialize_str(Word { owner: self.place.owner, name, variants, visitor })
     }
 
     serde::forward_to_deserialize_any! {
@@ -555,6 +559,7 @@ impl<'de> Visitor<'de> for Name {
 
 /// An enum's word.
 struct Word<V> {
+    owner: &'static str,
     name: &'static str,
     variants: &'static [&'static str],
     visitor: V,
@@ -571,7 +576,8 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Word<V> {
         if self.variants.contains(&word) {
             return self.visitor.visit_enum(word.into_deserializer());
         }
-        let pattern = WORDS.iter().find(|(name, _)| *name == self.name).map_or("unknown word \"@\"", |(_, text)| text);
+        let row = WORDS.iter().find(|(name, _)| *name == self.owner || *name == self.name);
+        let pattern = row.map_or("unknown word \"@\"", |(_, text)| text);
         let mut text = pattern.replacen('@', &super::shown(word), 1);
         if self.variants.len() <= 16 {
             text = format!("{text}, expected one of {}", self.variants.join(", "));

@@ -5,16 +5,10 @@
 
 use super::{Ctx, Problems};
 use crate::error::{At, Problem};
-use crate::plan::process::{CapabilityMasks, capabilities, known_mask, names};
+use crate::plan::process::{CapabilityMasks, known_mask, names};
 use crate::spec::LinuxNamespaceType;
 
 const CLAUSE: &str = "config.md#linux-process";
-
-/// The sets as asked for, those that the kernel does not know included if `all`.
-fn wanted(c: &Ctx<'_>, all: bool) -> Option<CapabilityMasks> {
-    let wanted = c.process()?.capabilities().as_ref()?;
-    Some(capabilities(wanted, if all { 63 } else { c.facts.last_cap }))
-}
 
 fn places(m: &CapabilityMasks) -> [(u64, &'static str); 4] {
     [
@@ -27,7 +21,7 @@ fn places(m: &CapabilityMasks) -> [(u64, &'static str); 4] {
 
 /// The spec wants those that this kernel lacks told and ignored.
 pub(super) fn known(c: &Ctx<'_>, out: &mut Problems) {
-    let Some(wanted) = wanted(c, true) else { return };
+    let Some(wanted) = c.capabilities else { return };
     let mut told = known_mask(c.facts.last_cap);
     for (mask, place) in places(&wanted) {
         for name in names(mask & !told) {
@@ -44,7 +38,7 @@ pub(super) fn held(c: &Ctx<'_>, out: &mut Problems) {
     if c.has(LinuxNamespaceType::User) || c.facts.euid != 0 {
         return;
     }
-    let Some(wanted) = wanted(c, false) else { return };
+    let Some(wanted) = c.capabilities.map(|asked| asked.grantable(c.facts.last_cap)) else { return };
     let mut told = 0;
     for (mask, place) in places(&wanted) {
         let (held, set) = match place {
@@ -63,7 +57,7 @@ pub(super) fn held(c: &Ctx<'_>, out: &mut Problems) {
 /// What capset(2) refuses with EPERM whoever asks: effective ones that are not permitted, and, after the
 /// bounding set has been reduced, inheritable ones that are not in it.
 pub(super) fn consistent(c: &Ctx<'_>, out: &mut Problems) {
-    let Some(wanted) = wanted(c, false) else { return };
+    let Some(wanted) = c.capabilities.map(|asked| asked.grantable(c.facts.last_cap)) else { return };
     let m = &wanted;
     let rules = [
         (m.effective & !m.permitted, "process.capabilities.effective", "permitted"),
@@ -79,10 +73,9 @@ pub(super) fn consistent(c: &Ctx<'_>, out: &mut Problems) {
 
 /// runc tells and goes on, and so do we.
 pub(super) fn ambient(c: &Ctx<'_>, out: &mut Problems) {
-    let Some(sets) = c.process().and_then(|p| p.capabilities().as_ref()) else { return };
-    let asked = sets.ambient().as_ref().map_or(0, crate::plan::process::mask);
-    let raised = capabilities(sets, c.facts.last_cap).ambient;
-    for name in names(asked & !raised & known_mask(c.facts.last_cap)) {
+    let Some(asked) = c.capabilities else { return };
+    let refused = asked.ambient & !asked.grantable(c.facts.last_cap).ambient;
+    for name in names(refused & known_mask(c.facts.last_cap)) {
         let text = format!(
             "can't raise ambient capability {name}: operation not permitted, it is not both permitted and inheritable"
         );

@@ -165,7 +165,7 @@ mod tests {
         for (key, namespace, refusal) in table {
             let refusal = refusal.replace('@', key);
             let others: Vec<&str> = all.into_iter().filter(|kind| *kind != namespace).collect();
-            assert_eq!(with(key, "1", &others), [refusal.clone()], "{key}");
+            assert_eq!(with(key, "1", &others), std::slice::from_ref(&refusal), "{key}");
             let expected = if namespace.is_empty() { vec![refusal] } else { vec![] };
             assert_eq!(with(key, "1", &all), expected, "{key}");
         }

@@ -189,7 +189,8 @@ mod tests {
     #[test]
     fn faults_are_those_of_the_kernel() {
         use Side::{Container, Host};
-        let table: [(&[(u32, u32, u32)], Vec<Fault>); 10] = [
+        type Row<'r> = (&'r [(u32, u32, u32)], Vec<Fault>);
+        let table: [Row<'_>; 10] = [
             (&[(0, 0, u32::MAX)], vec![]),
             (&[(0, 1000, 1), (1, 2000, 10), (11, 1001, 5)], vec![]),
             (&[(0, 0, 0)], vec![Fault::Empty(0)]),

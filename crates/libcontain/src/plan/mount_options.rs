@@ -371,7 +371,8 @@ mod tests {
 
     #[test]
     fn unknown_words_are_data() {
-        let table: [(&str, &[(&str, Option<&str>)]); 9] = [
+        type Row<'r> = (&'r str, &'r [(&'r str, Option<&'r str>)]);
+        let table: [Row<'_>; 9] = [
             ("size=64m", &[("size", Some("64m"))]),
             ("acl X-mount.mkdir=1", &[("acl", None), ("X-mount.mkdir", Some("1"))]),
             ("RO", &[("RO", None)]),

@@ -56,21 +56,40 @@ pub struct CapabilityMasks {
     pub ambient: u64,
 }
 
-/// The sets that the config asks for, without what this kernel does not know (`last_cap` is the number in
-/// /proc/sys/kernel/cap_last_cap), and without ambient ones that the kernel would refuse to raise because
-/// they are not permitted and inheritable: the spec wants both left out, with a warning.
+impl CapabilityMasks {
+    /// The sets as the config has them.
+    #[must_use]
+    pub fn asked(wanted: &LinuxCapabilities) -> Self {
+        let set = |names: &Option<Capabilities>| names.as_ref().map_or(0, mask);
+        CapabilityMasks {
+            bounding: set(wanted.bounding()),
+            effective: set(wanted.effective()),
+            inheritable: set(wanted.inheritable()),
+            permitted: set(wanted.permitted()),
+            ambient: set(wanted.ambient()),
+        }
+    }
+
+    /// Without what this kernel does not know (`last_cap` is the number in /proc/sys/kernel/cap_last_cap), and
+    /// without ambient ones that the kernel would refuse to raise because they are not permitted and
+    /// inheritable: the spec wants both left out, with a warning.
+    #[must_use]
+    pub fn grantable(self, last_cap: u8) -> Self {
+        let known = known_mask(last_cap);
+        CapabilityMasks {
+            bounding: self.bounding & known,
+            effective: self.effective & known,
+            inheritable: self.inheritable & known,
+            permitted: self.permitted & known,
+            ambient: self.ambient & self.permitted & self.inheritable & known,
+        }
+    }
+}
+
+/// The sets to set for what the config asks for.
 #[must_use]
 pub fn capabilities(wanted: &LinuxCapabilities, last_cap: u8) -> CapabilityMasks {
-    let known = known_mask(last_cap);
-    let set = |names: &Option<Capabilities>| names.as_ref().map_or(0, mask) & known;
-    let (permitted, inheritable) = (set(wanted.permitted()), set(wanted.inheritable()));
-    CapabilityMasks {
-        bounding: set(wanted.bounding()),
-        effective: set(wanted.effective()),
-        inheritable,
-        permitted,
-        ambient: set(wanted.ambient()) & permitted & inheritable,
-    }
+    CapabilityMasks::asked(wanted).grantable(last_cap)
 }
 
 /// All capabilities up to and including number `last_cap`.
