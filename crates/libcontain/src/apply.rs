@@ -482,7 +482,10 @@ fn become_user(uid: u32, gid: u32, groups: Option<&[u32]>) -> Result<()> {
     }
     call("setresgid", sys::setresgid(gid))?;
     call("setresuid", sys::setresuid(uid))?;
-    call("prctl(PR_SET_KEEPCAPS)", sys::prctl(libc::PR_SET_KEEPCAPS, 0, 0)).map(drop)
+    call("prctl(PR_SET_KEEPCAPS)", sys::prctl(libc::PR_SET_KEEPCAPS, 0, 0))?;
+    // A created container outlives its `create`. From here to `Ready` nothing blocks, and there init finds out by itself
+    // that its parent is gone. Changing the user may have cleared the signal already; now it is sure.
+    call("prctl(PR_SET_PDEATHSIG)", sys::prctl(libc::PR_SET_PDEATHSIG, 0, 0)).map(drop)
 }
 
 /// What is not permitted and inheritable cannot be raised: the plan has warned of it.
