@@ -3,8 +3,16 @@
 //! One binary. Tests that make containers want root and busybox, and say so when they are skipped; all others run as
 //! anybody. Each test has its own state root.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "all of it is test code"
+)]
+
 use serde_json::Value;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -614,16 +622,18 @@ fn foreground_forwards_signals() {
     let place = Place::new();
     place.bundle("b", "trap 'echo usr1; exit 3' USR1; echo ready; while :; do sleep 0.1; done");
     let id = unique("signals");
-    let child = place.command(&format!("run -b b {id}")).stdout(Stdio::piped()).spawn().unwrap();
-    place.await_status(&id, "running");
-    std::thread::sleep(Duration::from_millis(300));
+    let mut child = place.command(&format!("run -b b {id}")).stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut out = String::new();
+    stdout.read_line(&mut out).unwrap();
     let pid = rustix::process::Pid::from_child(&child);
     for harmless in [rustix::process::Signal::WINCH, rustix::process::Signal::URG] {
         rustix::process::kill_process(pid, harmless).unwrap();
     }
     rustix::process::kill_process(pid, rustix::process::Signal::USR1).unwrap();
-    let got = finish(child);
-    assert_eq!((got.out.as_str(), got.code), ("ready\nusr1\n", Some(3)));
+    let code = finish(child).code;
+    stdout.read_to_string(&mut out).unwrap();
+    assert_eq!((out.as_str(), code), ("ready\nusr1\n", Some(3)));
 }
 
 #[test]
