@@ -1,6 +1,6 @@
 //! Commands on containers that run. They want root and busybox, and say so when they are skipped.
 
-use crate::place::{Got, Place, can_make_containers, finish, message, unique};
+use crate::place::{Place, can_make_containers, finish, message, unique};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::Stdio;
