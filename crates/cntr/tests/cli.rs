@@ -189,6 +189,7 @@ fn several_processes_share_a_log() {
 fn root_is_checked() {
     let got = anywhere("--root / list");
     assert_eq!((message(&got).as_str(), got.code), ("Option --root argument should not be set to /", Some(1)));
+    assert_eq!(message(&anywhere("--root= delete -f x")), "Option --root argument should not be empty");
     assert_eq!(message(&anywhere("-root=/tmp/.. list")), "Option --root argument should not be set to /");
     let got = anywhere("--root /nonexistent/root list");
     assert_eq!((message(&got).as_str(), got.code), ("open /nonexistent/root: no such file or directory", Some(1)));
