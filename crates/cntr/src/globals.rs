@@ -45,6 +45,8 @@ const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
 impl<'a> Globals<'a> {
     pub fn resolve(global: &Parsed, log: &'a Log, name: &'static str, argv0: OsString) -> anyhow::Result<Self> {
         let (root, origin) = match global.value("root") {
+            // runc takes it for the current directory, where `delete --force NAME` would then remove things.
+            Some(given) if given.is_empty() => bail!("Option --root argument should not be empty"),
             Some(given) => (absolute(given)?, Origin::Given),
             None => default_root(),
         };

@@ -13,7 +13,7 @@ use libcontain::{Bundle, Container, CreateOptions, Id, Kind, Runtime};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{WaitOptions, WaitStatus, getpid, wait};
+use rustix::process::{WaitId, WaitIdOptions, WaitOptions, getpid, wait, waitid};
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -100,7 +100,7 @@ fn serve(container: &Container, signals: &SignalFd, relay: &mut Relay) -> anyhow
             bail!("the container's process ended, but its status went to somebody else");
         }
     }
-    Ok(ended.map_or(u8::MAX, |end| status(end.exit_status(), end.terminating_signal())))
+    Ok(ended.map_or(u8::MAX, status))
 }
 
 /// Sleeps until something can be done, and moves data. Whether init's pidfd says that it has ended.
@@ -139,13 +139,24 @@ fn is_ours(signal: i32, info: &siginfo) -> bool {
     own_pipe || [Signal::SIGCHLD, Signal::SIGWINCH, Signal::SIGURG].iter().any(|s| *s as i32 == signal)
 }
 
-/// Takes every child that has ended: as subreaper this process has more of them than it made.
-fn reap(container: &Container) -> anyhow::Result<Option<WaitStatus>> {
-    let init = i32::try_from(container.pid())?;
+/// How init ended: exit code or signal.
+type End = (Option<i32>, Option<i32>);
+
+/// Takes init's status, and every other child that has ended: as subreaper this process has more of them than it made.
+fn reap(container: &Container) -> anyhow::Result<Option<End>> {
     let mut ended = None;
+    if let Some(pidfd) = container.pidfd()
+        && let Ok(Some(end)) = waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
+    {
+        ended = Some((end.exit_status(), end.terminating_signal()));
+    }
+    let init = i32::try_from(container.pid())?;
     loop {
         match wait(WaitOptions::NOHANG) {
-            Ok(Some((pid, status))) if pid.as_raw_pid() == init => ended = Some(status),
+            // It may have ended since it was asked for.
+            Ok(Some((pid, end))) if pid.as_raw_pid() == init => {
+                ended = Some((end.exit_status(), end.terminating_signal()));
+            }
             Ok(Some(_)) => {}
             Ok(None) | Err(rustix::io::Errno::CHILD) => return Ok(ended),
             Err(rustix::io::Errno::INTR) => {}
@@ -154,7 +165,7 @@ fn reap(container: &Container) -> anyhow::Result<Option<WaitStatus>> {
     }
 }
 
-fn status(code: Option<i32>, signal: Option<i32>) -> u8 {
+fn status((code, signal): End) -> u8 {
     let status = code.or(signal.map(|signal| SIGNAL_BASE + signal));
     status.and_then(|status| u8::try_from(status).ok()).unwrap_or(u8::MAX)
 }
@@ -168,7 +179,7 @@ mod tests {
         for (code, signal, expected) in
             [(Some(0), None, 0), (Some(255), None, 255), (None, Some(9), 137), (None, Some(64), 192), (None, None, 255)]
         {
-            assert_eq!(status(code, signal), expected, "{code:?} {signal:?}");
+            assert_eq!(status((code, signal)), expected, "{code:?} {signal:?}");
         }
     }
 }

@@ -1,159 +1,25 @@
 //! The command line as callers see it: frozen strings, exit codes, streams, log shapes, documents.
 //!
-//! One binary. Tests that make containers want root and busybox, and say so when they are skipped; all others run as
-//! anybody. Each test has its own state root.
+//! One binary. What is in this file runs as anybody and makes no container; `cli/containers.rs` does. Each test has
+//! its own state root.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "all of it is test code"
+)]
 
+#[path = "cli/containers.rs"]
+mod containers;
+#[path = "cli/place.rs"]
+mod place;
+
+use place::{CNTR, Got, Place, anywhere, assert_time, entries, message};
 use serde_json::Value;
-use std::io::Write;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
-use tempfile::TempDir;
-
-const CNTR: &str = env!("CARGO_BIN_EXE_cntr");
-
-/// A state root and a place for files.
-struct Place {
-    dir: TempDir,
-}
-
-/// What came of one call.
-#[derive(Debug)]
-struct Got {
-    out: String,
-    err: String,
-    code: Option<i32>,
-}
-
-impl From<Output> for Got {
-    fn from(output: Output) -> Self {
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Got { out: text(output.stdout), err: text(output.stderr), code: output.status.code() }
-    }
-}
-
-impl Place {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join("root")).unwrap();
-        Place { dir }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    /// With this place's state root, in this place's directory, and never on the tester's own standard input: a
-    /// container in the foreground reads it.
-    fn command(&self, line: &str) -> Command {
-        let mut command = Command::new(CNTR);
-        command.arg("--root").arg(self.path("root")).args(words(line)).current_dir(self.dir.path());
-        command.stdin(Stdio::null());
-        command
-    }
-
-    fn run(&self, line: &str) -> Got {
-        self.command(line).output().unwrap().into()
-    }
-
-    /// A bundle in `NAME/` whose program is a busybox shell with this script.
-    fn bundle(&self, name: &str, script: &str) {
-        let dir = self.path(name);
-        std::fs::create_dir_all(dir.join("rootfs/bin")).unwrap();
-        for empty in ["proc", "dev", "sys", "tmp"] {
-            std::fs::create_dir_all(dir.join("rootfs").join(empty)).unwrap();
-        }
-        if Path::new("/bin/busybox").is_file() {
-            std::fs::copy("/bin/busybox", dir.join("rootfs/bin/busybox")).unwrap();
-        }
-        assert_eq!(self.run(&format!("spec -b {name}")).code, Some(0));
-        self.edit(name, |config| {
-            config["process"]["terminal"] = false.into();
-            config["process"]["args"] = serde_json::json!(["/bin/busybox", "sh", "-c", script]);
-        });
-    }
-
-    fn edit(&self, bundle: &str, change: impl FnOnce(&mut Value)) {
-        let path = self.path(bundle).join("config.json");
-        let mut config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-        change(&mut config);
-        std::fs::write(path, config.to_string()).unwrap();
-    }
-
-    /// Waits for a container to be in a state.
-    fn await_status(&self, id: &str, status: &str) {
-        let end = Instant::now() + Duration::from_secs(10);
-        loop {
-            let got = self.run(&format!("state {id}"));
-            if serde_json::from_str::<Value>(&got.out).is_ok_and(|s| s["status"] == status) {
-                return;
-            }
-            assert!(Instant::now() < end, "{id} is not {status}: {got:?}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-/// A line cut at spaces; `''` is an empty word.
-fn words(line: &str) -> Vec<&str> {
-    line.split(' ').filter(|w| !w.is_empty()).map(|w| if w == "''" { "" } else { w }).collect()
-}
-
-fn anywhere(line: &str) -> Got {
-    Command::new(CNTR).args(words(line)).output().unwrap().into()
-}
-
-/// The `msg` of the one text line that standard error holds.
-fn message(got: &Got) -> String {
-    let line = got.err.strip_suffix('\n').unwrap_or_else(|| panic!("no line: {got:?}"));
-    assert!(!line.contains('\n'), "more than one line: {got:?}");
-    let (time, rest) = line.split_once(" level=error msg=").unwrap_or_else(|| panic!("not an error line: {line}"));
-    let time = time.strip_prefix("time=\"").and_then(|t| t.strip_suffix('"')).unwrap();
-    assert_time(time);
-    match rest.strip_prefix('"') {
-        Some(quoted) => quoted.strip_suffix('"').unwrap().replace("\\\"", "\"").replace("\\\\", "\\"),
-        None => rest.to_owned(),
-    }
-}
-
-/// RFC 3339, seconds, UTC.
-fn assert_time(time: &str) {
-    let shape: String = time.chars().map(|c| if c.is_ascii_digit() { '9' } else { c }).collect();
-    assert_eq!(shape, "9999-99-99T99:99:99Z");
-}
-
-fn entries(path: &Path) -> Vec<Value> {
-    let text = std::fs::read_to_string(path).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-/// Containers can be made here.
-fn can_make_containers() -> bool {
-    let able = rustix::process::geteuid().is_root() && Path::new("/bin/busybox").is_file();
-    if !able {
-        eprintln!("skipped: needs root and /bin/busybox");
-    }
-    able
-}
-
-/// Waits for a command with little output; one that does not end in time has failed.
-fn finish(mut child: Child) -> Got {
-    let end = Instant::now() + Duration::from_secs(20);
-    while child.try_wait().unwrap().is_none() {
-        if Instant::now() > end {
-            child.kill().unwrap();
-            panic!("does not end: {child:?}");
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    child.wait_with_output().unwrap().into()
-}
-
-/// Not to meet a container of another test run in the cgroup tree.
-fn unique(name: &str) -> String {
-    format!("cli-test-{}-{name}", std::process::id())
-}
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
 #[test]
 fn wrong_usage_shows_help_on_stdout_and_one_error() {
@@ -323,6 +189,7 @@ fn several_processes_share_a_log() {
 fn root_is_checked() {
     let got = anywhere("--root / list");
     assert_eq!((message(&got).as_str(), got.code), ("Option --root argument should not be set to /", Some(1)));
+    assert_eq!(message(&anywhere("--root= delete -f x")), "Option --root argument should not be empty");
     assert_eq!(message(&anywhere("-root=/tmp/.. list")), "Option --root argument should not be set to /");
     let got = anywhere("--root /nonexistent/root list");
     assert_eq!((message(&got).as_str(), got.code), ("open /nonexistent/root: no such file or directory", Some(1)));
@@ -560,133 +427,4 @@ fn works_without_environment_and_streams() {
     assert_eq!(status.code(), Some(1));
     let text = std::fs::read_to_string(place.path("log")).unwrap();
     assert_eq!(text.lines().count(), 1, "the plain error must not land in the log: {text}");
-}
-
-#[test]
-fn foreground_passes_streams_and_status() {
-    if !can_make_containers() {
-        return;
-    }
-    let place = Place::new();
-    place.bundle("b", "echo out; echo err >&2; cat; exit 7");
-    let id = unique("streams");
-    let mut child = place
-        .command(&format!("run -b b {id} --pid-file=pid"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(b"in\n").unwrap();
-    let got = finish(child);
-    assert_eq!((got.out.as_str(), got.err.as_str(), got.code), ("out\nin\n", "err\n", Some(7)));
-    assert!(std::fs::read_to_string(place.path("pid")).unwrap().parse::<u32>().is_ok());
-    assert_eq!(place.run("list -q").out, "");
-}
-
-#[test]
-fn foreground_moves_more_than_pipes_hold() {
-    if !can_make_containers() {
-        return;
-    }
-    let place = Place::new();
-    place.bundle("b", "cat");
-    let mut child = place
-        .command(&format!("run -b b {}", unique("bulk")))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let data: Vec<u8> = (0..3_000_000_u32).flat_map(u32::to_le_bytes).collect();
-    let mut stdin = child.stdin.take().unwrap();
-    let expected = data.clone();
-    let feeder = std::thread::spawn(move || stdin.write_all(&data).unwrap());
-    let output = child.wait_with_output().unwrap();
-    feeder.join().unwrap();
-    assert!(output.status.success() && output.stdout == expected);
-}
-
-#[test]
-fn foreground_forwards_signals() {
-    if !can_make_containers() {
-        return;
-    }
-    let place = Place::new();
-    place.bundle("b", "trap 'echo usr1; exit 3' USR1; echo ready; while :; do sleep 0.1; done");
-    let id = unique("signals");
-    let child = place.command(&format!("run -b b {id}")).stdout(Stdio::piped()).spawn().unwrap();
-    place.await_status(&id, "running");
-    std::thread::sleep(Duration::from_millis(300));
-    let pid = rustix::process::Pid::from_child(&child);
-    for harmless in [rustix::process::Signal::WINCH, rustix::process::Signal::URG] {
-        rustix::process::kill_process(pid, harmless).unwrap();
-    }
-    rustix::process::kill_process(pid, rustix::process::Signal::USR1).unwrap();
-    let got = finish(child);
-    assert_eq!((got.out.as_str(), got.code), ("ready\nusr1\n", Some(3)));
-}
-
-#[test]
-fn a_killed_process_is_128_and_the_signal() {
-    if !can_make_containers() {
-        return;
-    }
-    let place = Place::new();
-    place.bundle("b", "while :; do sleep 1; done");
-    let id = unique("killed");
-    let child = place.command(&format!("run --keep -b b {id}")).spawn().unwrap();
-    place.await_status(&id, "running");
-    assert_eq!(message(&place.run(&format!("kill {id} FOO"))), "unknown signal \"FOO\"");
-    assert_eq!(place.run(&format!("kill {id} KILL")).code, Some(0));
-    assert_eq!(finish(child).code, Some(137));
-    place.await_status(&id, "stopped");
-    assert_eq!(message(&place.run(&format!("kill {id} 9"))), "container not running");
-    assert_eq!(place.run(&format!("kill -a {id} 9")).code, Some(0));
-    assert_eq!(place.run(&format!("delete {id}")).code, Some(0));
-    assert_eq!(place.run("list -q").out, "");
-}
-
-#[test]
-fn documents_of_a_running_container() {
-    if !can_make_containers() {
-        return;
-    }
-    let place = Place::new();
-    place.bundle("b", "while :; do sleep 1; done");
-    let id = unique("documents");
-    // The command writes nothing; the container holds its streams, so that they must not be pipes read to the end.
-    let status = place
-        .command(&format!("run -d -b b {id}"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    assert_eq!(status.unwrap().code(), Some(0));
-    place.await_status(&id, "running");
-    let got = place.run(&format!("state {id}"));
-    assert!(
-        got.out.starts_with("{\n  \"ociVersion\": \"1.3.0\",\n  \"id\": ") && got.out.ends_with("\n}"),
-        "{}",
-        got.out
-    );
-    assert_eq!(got.err, "");
-    let state: Value = serde_json::from_str(&got.out).unwrap();
-    let bundle = place.path("b").canonicalize().unwrap();
-    assert_eq!(state["bundle"], bundle.to_str().unwrap());
-    assert_eq!(state["rootfs"], bundle.join("rootfs").to_str().unwrap());
-    assert_eq!(state["owner"], "");
-    let pid = state["pid"].as_u64().unwrap();
-    assert_eq!(place.run("list -q").out, format!("{id}\n"));
-    let listed: Value = serde_json::from_str(&place.run("list -f json").out).unwrap();
-    assert_eq!(
-        (&listed[0]["id"], &listed[0]["owner"], &listed[0]["pid"]),
-        (&id.as_str().into(), &"root".into(), &pid.into())
-    );
-    let pids: Vec<u64> = serde_json::from_str(&place.run(&format!("ps -f json {id}")).out).unwrap();
-    assert!(pids.contains(&pid), "{pids:?}");
-    let rows = place.run(&format!("ps {id} -o pid,stat")).out;
-    assert!(rows.lines().skip(1).any(|row| row.split_whitespace().next() == Some(pid.to_string().as_str())), "{rows}");
-    let got = place.run(&format!("delete {id}"));
-    assert_eq!(message(&got), format!("cannot delete container {id} that is not stopped: running"));
-    assert_eq!(place.run(&format!("delete --force {id}")).code, Some(0));
 }
