@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::support::verify_fs::Mount;
-use crate::support::{Cmd, Sandbox, bundle, read, root, wait_for, words};
+use crate::support::{Cmd, Sandbox, View, bundle, read, root, wait_for, words};
 
 fn shell(script: &str) -> Sandbox {
     let sandbox = Sandbox::new();
@@ -19,7 +19,7 @@ fn shell(script: &str) -> Sandbox {
 
 /// Without a pid namespace, so that the program is not pid 1 and signals do to it what they usually do.
 fn shell_with_host_pids(script: &str) -> Sandbox {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::with_view(View::Pids);
     let mut config = bundle::minimal(&sandbox.cgroups_path(), script);
     config["linux"]["namespaces"].as_array_mut().unwrap().retain(|n| n["type"] != "pid");
     sandbox.write(&config);
@@ -38,7 +38,7 @@ fn exit_status() {
     }
     for (name, number) in [("TERM", 15), ("KILL", 9), ("USR1", 10)] {
         let sandbox = shell_with_host_pids(&format!("kill -{name} $$"));
-        let out = sandbox.verb(&["run"]).run();
+        let out = sandbox.verb(&["run", "--bundle", &sandbox.bundle().to_string_lossy()]).run();
         assert_eq!(out.code, Some(128 + number), "{name}: {out:#?}");
         sandbox.assert_clean();
     }
