@@ -281,7 +281,7 @@ fn descriptors_do_not_leak() {
         return;
     }
     let sandbox = Sandbox::new();
-    sandbox.write(&bundle::minimal(&sandbox.cgroups_path(), "ls /proc/$$/fd"));
+    sandbox.write(&bundle::minimal(&sandbox.cgroups_path(), "ls /proc/$$/fd; true"));
     let out = leaking(&sandbox, &["run"]);
     assert_eq!((out.code, words(&out.stdout)), (Some(0), vec!["0", "1", "2"]), "{out:#?}");
     sandbox.assert_clean();
