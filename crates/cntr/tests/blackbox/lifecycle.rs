@@ -17,7 +17,7 @@ fn prepare(view: View, name: &str) -> (Sandbox, Value) {
     (sandbox, config)
 }
 
-/// `run` in the foreground: the probe's output comes through the runtime, its exit status too.
+/// `run` in the foreground (runc 1.1.5 leaves the tmpfs of a read-only cgroup mount writable): the probe's output comes through the runtime, its exit status too.
 fn run(view: View, name: &str) {
     if !root() {
         return;

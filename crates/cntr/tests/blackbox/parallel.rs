@@ -22,7 +22,8 @@ fn one(sandbox: &Sandbox, id: &str) {
     };
     quiet(&["create", "--bundle", &dir.to_string_lossy()]);
     quiet(&["start"]);
-    // other workers' containers come and go meanwhile: the list has to be whole all the same
+    // other workers' containers come and go meanwhile: the list has to be whole all the same (runc 1.1.5 fails
+    // when a state directory goes between readdir and stat)
     let list = sandbox.cntr(&["list", "--format", "json"]).ok();
     let list: Value = serde_json::from_str(&list.stdout).unwrap_or_else(|e| panic!("{e}: {list:#?}"));
     let own = bundle::list(&list).iter().find(|c| c["id"] == id).unwrap_or_else(|| panic!("{id} is not in {list:#}"));

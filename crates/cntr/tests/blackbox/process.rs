@@ -28,6 +28,7 @@ fn runs_as_asked(edit: impl Fn(&mut Value)) {
     sandbox.assert_clean();
 }
 
+/// Of A given three times the last one stays, at its own place (runc 1.1.5: at the first one's).
 #[test]
 fn user_groups_umask_env_cwd() {
     runs_as_asked(|c| {
@@ -80,6 +81,7 @@ fn limits_and_privileges() {
     });
 }
 
+/// runc 1.1.5 takes the default rule for /dev/null away when the config has a device of that path, and fails.
 #[test]
 fn devices_sysctls_paths() {
     runs_as_asked(|c| {
@@ -97,6 +99,7 @@ fn devices_sysctls_paths() {
     });
 }
 
+/// A mode in the options wins over that of the mountpoint (runc 1.1.5: the other way round).
 #[test]
 fn mounts_and_their_options() {
     runs_as_asked(|c| {
@@ -115,6 +118,7 @@ fn mounts_and_their_options() {
     });
 }
 
+/// runc 1.1.5 does not do `shared` and `unbindable`.
 #[test]
 fn propagation_of_the_root() {
     if !root() {
@@ -135,7 +139,7 @@ fn propagation_of_the_root() {
     }
 }
 
-/// Every limit that this issue is to apply, on v1 as the machine has it.
+/// Every limit that this issue is to apply, on v1 as the machine has it. (pids.limit 0 is 1 since runc 1.4.)
 #[test]
 fn cgroup_limits() {
     if !root() {

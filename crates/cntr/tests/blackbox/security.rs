@@ -281,9 +281,9 @@ fn descriptors_do_not_leak() {
         return;
     }
     let sandbox = Sandbox::new();
-    sandbox.write(&bundle::minimal(&sandbox.cgroups_path(), "ls -l /proc/$$/fd; ls /proc/$$/fd | wc -l"));
+    sandbox.write(&bundle::minimal(&sandbox.cgroups_path(), "ls /proc/$$/fd; true"));
     let out = leaking(&sandbox, &["run"]);
-    assert!(out.code == Some(0) && out.stdout.ends_with("\n3\n"), "{out:#?}");
+    assert_eq!((out.code, words(&out.stdout)), (Some(0), vec!["0", "1", "2"]), "{out:#?}");
     sandbox.assert_clean();
 }
 
@@ -306,7 +306,8 @@ fn groups_are_not_inherited() {
     sandbox.assert_clean();
 }
 
-/// Names in the config that become file names (runc #4103, CVE-2022-0811): none may leave its directory.
+/// Names in the config that become file names (runc #4103, CVE-2022-0811): none may leave its directory. A
+/// sysctl value is one line (runc 1.1.5 writes what it is given, and the kernel reads up to the newline).
 #[test]
 fn names_with_slashes_are_refused() {
     if !root() {

@@ -8,9 +8,12 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -28,6 +31,10 @@ pub enum View {
     V2,
     /// As an ordinary user, without any privilege.
     User(u32),
+    /// Pid and mount namespaces that the test made: "the host" of a container that shares its pids with it, or
+    /// its mounts. A runtime that mounts or kills too much then does it there and not to the machine. The
+    /// runtime's working directory is / (so: `--bundle`).
+    Pids,
 }
 
 /// See the module.
@@ -38,6 +45,8 @@ pub struct Sandbox {
     pub id: String,
     /// What the runtime sees.
     pub view: View,
+    /// [`View::Pids`]: unshare(1), and the first process of its namespaces.
+    host: Option<(Child, u32)>,
 }
 
 const APPLETS: &str = "ash awk basename cat chmod cp cut date dd df echo env false find grep head hostname id ifconfig \
@@ -57,7 +66,8 @@ impl Sandbox {
         let dir = tempfile::Builder::new().prefix(&format!("{id}.")).tempdir().expect("a temporary directory");
         // a container's user need not be root: the bundle has to be reachable for it
         open_to_all(dir.path());
-        let sandbox = Sandbox { dir, id, view };
+        let host = (view == View::Pids).then(|| namespaces(dir.path()));
+        let sandbox = Sandbox { dir, id, view, host };
         for sub in ["bundle", "bundle/rootfs", "out"] {
             fs::create_dir(sandbox.path(sub)).unwrap();
         }
@@ -106,6 +116,11 @@ impl Sandbox {
         format!("/{}", self.id)
     }
 
+    /// [`View::Pids`]: the first process of those namespaces.
+    pub fn host_pid(&self) -> u32 {
+        self.host.as_ref().expect("a sandbox with View::Pids").1
+    }
+
     /// Writes the bundle's config.json.
     pub fn write(&self, config: &Value) {
         fs::write(self.path("bundle/config.json"), serde_json::to_vec_pretty(config).unwrap()).unwrap();
@@ -119,6 +134,11 @@ impl Sandbox {
             View::V2 => {
                 let mount = "mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec \"$@\"";
                 argv.extend(["unshare", "-m", "--propagation", "private", "sh", "-c", mount, "sh"].map(OsString::from));
+                argv.push(runtime().into());
+            }
+            View::Pids => {
+                let pid = self.host_pid().to_string();
+                argv.extend(["nsenter", "-t", &pid, "-m", "-p", "--"].map(OsString::from));
                 argv.push(runtime().into());
             }
             View::User(uid) => {
@@ -218,8 +238,26 @@ impl Drop for Sandbox {
             self.cntr(&["delete", "--force", &id]).run_quietly();
         }
         self.sweep();
+        if let Some((mut unshare, first)) = self.host.take() {
+            // its end is the end of everything in the pid namespace, and of the mounts
+            let _ = kill(Pid::from_raw(first as i32), Signal::SIGKILL);
+            let _ = unshare.wait();
+        }
         self.dir.disable_cleanup(keep || !leftovers::remove_mounts(self.dir()));
     }
+}
+
+/// Makes the namespaces of [`View::Pids`] and a process that keeps them.
+fn namespaces(dir: &Path) -> (Child, u32) {
+    let args = ["-m", "-p", "--fork", "--kill-child", "--mount-proc", "--propagation", "private", "sleep", "3600"];
+    let unshare = Command::new("unshare").args(args).current_dir(dir).stderr(Stdio::null()).spawn().expect("unshare");
+    let children = format!("/proc/{0}/task/{0}/children", unshare.id());
+    let first = wait_for("the first process of a pid namespace", || {
+        let pid = read(&children).trim().parse::<u32>().ok()?;
+        // once it is `sleep` its /proc is mounted
+        read(format!("/proc/{pid}/comm")).starts_with("sleep").then_some(pid)
+    });
+    (unshare, first)
 }
 
 fn open_to_all(dir: &Path) {
