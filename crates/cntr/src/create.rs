@@ -27,7 +27,8 @@ fn create_as_told(globals: &Globals<'_>, args: &Parsed, pid_file: Option<&Path>)
     let runtime = globals.making_runtime()?;
     globals.prepare_root()?;
     become_subreaper()?;
-    runtime.create(&id, &bundle, &options(args, pid_file)?)?;
+    let container = runtime.create(&id, &bundle, &options(args, pid_file)?)?;
+    globals.log.warnings(container.warnings());
     Ok(())
 }
 

@@ -81,6 +81,11 @@ impl Log {
 
     /// Something to be told that does not make the command fail.
     #[track_caller]
+    pub fn warnings(&self, problems: &[libcontain::Problem]) {
+        problems.iter().for_each(|problem| self.warning(&problem.to_string()));
+    }
+
+    /// One line of level warning.
     pub fn warning(&self, msg: &str) {
         self.write(Entry { level: "warning", msg: msg.to_owned(), ..self.entry() });
     }

@@ -9,7 +9,7 @@ use crate::create::{become_subreaper, check_terminal, options, pid_file, subject
 use crate::globals::Globals;
 use crate::relay::{Relay, pipes};
 use anyhow::{Context, bail};
-use libcontain::{Bundle, Container, CreateOptions, Id, Kind, Runtime};
+use libcontain::{Bundle, Container, CreateOptions, Id, Kind};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -37,10 +37,11 @@ fn run_as_told(globals: &Globals<'_>, args: &Parsed, pid_file: Option<&Path>) ->
     }
     let options = options(args, pid_file)?;
     if detached {
-        runtime.run(&id, &bundle, &options)?;
+        let container = runtime.run(&id, &bundle, &options)?;
+        globals.log.warnings(container.warnings());
         return Ok(0);
     }
-    let (container, status) = foreground(&runtime, &id, &bundle, options)?;
+    let (container, status) = foreground(globals, &id, &bundle, options)?;
     if !args.is_set("keep") {
         delete(globals, container);
     }
@@ -50,7 +51,7 @@ fn run_as_told(globals: &Globals<'_>, args: &Parsed, pid_file: Option<&Path>) ->
 /// The container has done its work: what is wrong now is told, but does not replace its status.
 fn delete(globals: &Globals<'_>, container: Container) {
     match container.delete(false) {
-        Ok(()) => {}
+        Ok(warnings) => globals.log.warnings(&warnings),
         // Somebody else was faster.
         Err(error) if error.kind() == Kind::NotFound => {}
         Err(error) => globals.log.warning(&error.to_string()),
@@ -58,7 +59,7 @@ fn delete(globals: &Globals<'_>, container: Container) {
 }
 
 fn foreground(
-    runtime: &Runtime,
+    globals: &Globals<'_>,
     id: &Id,
     bundle: &Bundle,
     options: CreateOptions<'_>,
@@ -71,7 +72,8 @@ fn foreground(
     let (mut relay, theirs) = pipes(bundle.spec())?;
     let stdio = theirs.each_ref().map(|fd| Some(fd.as_fd()));
     let options = CreateOptions { stdio, signal_mask: Some(before), ..options };
-    let container = runtime.run(id, bundle, &options)?;
+    let container = globals.making_runtime()?.run(id, bundle, &options)?;
+    globals.log.warnings(container.warnings());
     // Ours only: the ends of output could not be seen while this process holds the writing ends.
     drop(theirs);
     match serve(&container, &signals, &mut relay) {

@@ -28,11 +28,12 @@ pub fn state(globals: &Globals<'_>, args: &Parsed) -> anyhow::Result<u8> {
 pub fn delete(globals: &Globals<'_>, args: &Parsed) -> anyhow::Result<u8> {
     let (runtime, id, force) = (globals.runtime(), id(args.operand(0))?, args.is_set("force"));
     match runtime.container(&id) {
-        Ok(container) => container.delete(force)?,
+        Ok(container) => globals.log.warnings(&container.delete(force)?),
         Err(missing) if missing.kind() == Kind::NotFound => {
-            runtime.remove_remains(&id)?;
-            if !force {
-                return Err(missing.into());
+            match runtime.remove_remains(&id) {
+                Err(error) if error.kind() != Kind::NotFound => return Err(error.into()),
+                _ if force => {}
+                _ => return Err(missing.into()),
             }
         }
         Err(other) => return Err(other.into()),

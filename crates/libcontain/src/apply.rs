@@ -19,6 +19,8 @@ use crate::root::{self, Buffer};
 use crate::sys::{self, MountAttr};
 
 const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+/// In runc's words, which callers know.
+pub(crate) const NOT_ORDINARY: &str = "must be mounted on ordinary directory";
 const MS_REC: u64 = 0x4000;
 
 /// What the steps done so far leave to the later ones.
@@ -82,7 +84,7 @@ pub(crate) fn apply(stage: &mut Stage<'_>, op: &Op) -> Result<()> {
         Op::Keyring(name, search) => keyring(name, *search),
         Op::LoopbackUp => sys::loopback_up().map_err(|(name, errno)| Fault::new(name, errno)),
         Op::Propagate(flags) | Op::RootPropagation(flags) => propagate(*flags),
-        Op::AttachRoot { tree, inherit } => attach_root(stage, tree, *inherit),
+        Op::AttachRoot { on, tree, inherit } => attach_root(stage, on, tree, *inherit),
         Op::OpenRoot(path) => {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
             stage.root = Some(call("open", rustix::fs::open(path.as_c_str(), flags, Mode::empty()))?);
@@ -195,13 +197,14 @@ fn move_mount(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
     call("move_mount", rustix::mount::move_mount(from, c"", to, c"", flags))
 }
 
-/// The rootfs goes on top of "/" and not on its own path: no directory on the way to it has to be open to a user
-/// namespace, and no path is walked.
-fn attach_root(stage: &mut Stage<'_>, tree: &Tree, inherit: u64) -> Result<()> {
+fn attach_root(stage: &mut Stage<'_>, on: &CStr, tree: &Tree, inherit: u64) -> Result<()> {
     let tree = open_tree(stage, tree)?;
+    if file_type(tree.as_fd())? != FileType::Directory {
+        return Err(Fault::new("open_tree", Errno::NOTDIR));
+    }
     set_propagation(tree.as_fd(), inherit)?;
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-    call("move_mount", rustix::mount::move_mount(&tree, c"", rustix::fs::CWD, c"/", flags))?;
+    call("move_mount", rustix::mount::move_mount(&tree, c"", rustix::fs::CWD, on, flags))?;
     stage.root = Some(tree);
     Ok(())
 }
@@ -250,7 +253,8 @@ fn apply_filesystem(stage: &mut Stage<'_>, fs: &Filesystem) -> Result<()> {
         Mountpoint::Ordinary => (ordinary_directory(stage.root()?, &fs.target)?, false),
     };
     refuse_proc(target.as_fd(), fs.may_cover_proc)?;
-    let context = call("fsopen", rustix::mount::fsopen(fs.fstype.as_c_str(), FsOpenFlags::FSOPEN_CLOEXEC))?;
+    let context = call("fsopen", rustix::mount::fsopen(fs.fstype.as_c_str(), FsOpenFlags::FSOPEN_CLOEXEC))
+        .map_err(|fault| fault.with_note(fs.fstype.to_bytes()))?;
     if keep_mode {
         let mode = mode_text(target.as_fd())?;
         let set = rustix::mount::fsconfig_set_string(&context, c"mode", mode.as_cstr());
@@ -279,7 +283,7 @@ fn ordinary_directory(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd> {
     };
     match opened {
         Err(fault) if fault.is(Errno::LOOP) || fault.is(Errno::NOTDIR) => {
-            Err(fault.with_note(b"must be mounted on ordinary directory"))
+            Err(fault.with_note(NOT_ORDINARY.as_bytes()))
         }
         result => result,
     }

@@ -15,7 +15,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 use serde::Serialize;
 
 use crate::cgroup::Cgroup;
-use crate::error::{Error, Kind, errno_text};
+use crate::error::{At, Error, Kind, Problem, errno_text};
 use crate::hook_state::{self, SPEC_VERSION};
 use crate::runtime::Id;
 use crate::spawn::{Event, Failure, Init, decode};
@@ -75,6 +75,17 @@ pub struct State {
     pub owner: String,
 }
 
+/// Whether the cgroup of the record is the container's, so that what runs in it may be killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Claim {
+    /// `create` has not made it yet; if it is there, it is somebody else's.
+    None,
+    /// A `create` that died may have made it or may have been about to be refused.
+    Unknown,
+    /// `create` has made it.
+    Ours,
+}
+
 /// A container on disk, and, right after `create` or `run`, the process that was made.
 #[derive(Debug)]
 pub struct Container {
@@ -82,11 +93,38 @@ pub struct Container {
     dir: StateDir,
     record: Record,
     init: Option<Init>,
+    claim: Claim,
+    warnings: Vec<Problem>,
 }
 
 impl Container {
+    /// A container that is there.
     pub(crate) fn new(id: Id, dir: StateDir, record: Record) -> Self {
-        Container { id, dir, record, init: None }
+        Container { claim: Claim::Ours, ..Container::intended(id, dir, record) }
+    }
+
+    /// A container that is about to be made.
+    pub(crate) fn intended(id: Id, dir: StateDir, record: Record) -> Self {
+        Container { id, dir, record, init: None, claim: Claim::None, warnings: Vec::new() }
+    }
+
+    /// What a `create` that died has left.
+    pub(crate) fn remains(id: Id, dir: StateDir, record: Record) -> Self {
+        Container { claim: Claim::Unknown, ..Container::intended(id, dir, record) }
+    }
+
+    pub(crate) fn own_cgroup(&mut self) {
+        self.claim = Claim::Ours;
+    }
+
+    pub(crate) fn warn(&mut self, problems: &[Problem]) {
+        self.warnings.extend_from_slice(problems);
+    }
+
+    /// What the caller should be told although all went well.
+    #[must_use]
+    pub fn warnings(&self) -> &[Problem] {
+        &self.warnings
     }
 
     pub(crate) fn dir(&self) -> &StateDir {
@@ -322,11 +360,11 @@ impl Container {
     }
 
     /// Removes a stopped container, or, as engines expect it, one that was never started. `force` ends a running one
-    /// first.
+    /// first. Returns what the caller should be told: poststop hooks that failed.
     ///
     /// # Errors
     /// It runs; or something of it cannot be removed, and then its directory stays, so that `delete` can be repeated.
-    pub fn delete(self, force: bool) -> Result<(), Error> {
+    pub fn delete(self, force: bool) -> Result<Vec<Problem>, Error> {
         match self.status()? {
             Status::Stopped => {}
             Status::Created => self.kill_init_and_wait()?,
@@ -353,7 +391,7 @@ impl Container {
     }
 
     /// Undoes a `create` that failed: init first, which is our child and must be reaped.
-    pub(crate) fn destroy_now(mut self) -> Result<(), Error> {
+    pub(crate) fn destroy_now(mut self) -> Result<Vec<Problem>, Error> {
         if let Some(init) = self.init.take() {
             let _ = sys::pidfd_send_signal(init.pidfd.as_fd(), libc::SIGKILL);
             let _ = rustix::process::waitid(WaitId::PidFd(init.pidfd.as_fd()), WaitIdOptions::EXITED);
@@ -361,22 +399,36 @@ impl Container {
         self.destroy()
     }
 
-    /// Removes everything: processes left in the cgroup, the cgroup, the directory; then the poststop hooks, of which
-    /// one that fails is no reason not to run the others (runtime.md#lifecycle, step 13).
-    pub(crate) fn destroy(self) -> Result<(), Error> {
+    fn remove_cgroup(&self) -> Result<(), Error> {
         let cgroup = self.cgroup();
         let os = |error: &dyn fmt::Display| Error::new(Kind::Os, error.to_string());
-        if !cgroup.pids().unwrap_or_default().is_empty() {
-            cgroup.kill_all(Signal::KILL).map_err(|e| os(&e))?;
+        match self.claim {
+            Claim::None => Ok(()),
+            // Its init is dead or dying, as nobody told it to go on. Whoever else is in there is not the container's.
+            Claim::Unknown => {
+                let _ = cgroup.remove();
+                Ok(())
+            }
+            Claim::Ours => {
+                if !cgroup.pids().unwrap_or_default().is_empty() {
+                    cgroup.kill_all(Signal::KILL).map_err(|e| os(&e))?;
+                }
+                cgroup.remove().map_err(|e| os(&e))
+            }
         }
-        cgroup.remove().map_err(|e| os(&e))?;
+    }
+
+    /// Removes everything: processes left in the cgroup, the cgroup, the directory; then the poststop hooks, of which
+    /// one that fails is no reason not to run the others (runtime.md#lifecycle, step 13).
+    pub(crate) fn destroy(self) -> Result<Vec<Problem>, Error> {
+        self.remove_cgroup()?;
         self.dir.remove()?;
         let state = self.hook_state("stopped", false);
         let hooks = self.record.config.hooks.as_ref().and_then(|h| h.poststop().as_deref());
-        for hook in hooks.unwrap_or(&[]) {
-            let _ = hooks::run("poststop", Some(std::slice::from_ref(hook)), &state, Path::new(self.record.bundle()));
-        }
-        Ok(())
+        let bundle = Path::new(self.record.bundle());
+        let failed = hooks::run_all("poststop", hooks.unwrap_or(&[]), &state, bundle);
+        let tell = |e: Error| Problem::warning(e.at().unwrap_or(At::field("hooks.poststop")), "", e.to_string());
+        Ok(failed.into_iter().map(tell).collect())
     }
 }
 

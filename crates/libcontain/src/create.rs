@@ -11,6 +11,7 @@ use std::time::SystemTime;
 
 use oci_spec::runtime::Hook;
 use rustix::fs::{Mode, OFlags};
+use rustix::io::{Errno, FdFlags};
 
 use crate::bundle::Bundle;
 use crate::cgroup::{Cgroup, CgroupError};
@@ -38,7 +39,7 @@ pub(crate) fn create(
     check_preserved(options.preserve_fds)?;
     let dir = StateDir::claim(root, id.as_str())?;
     let record = Record::new(id.as_str(), bundle, plan, options.stdio);
-    let mut container = Container::new(id.clone(), dir, record);
+    let mut container = Container::intended(id.clone(), dir, record);
     match (Making { bundle, plan, options }).make(&mut container) {
         Ok(()) => Ok(container),
         Err(error) => {
@@ -52,7 +53,12 @@ pub(crate) fn create(
 fn check_preserved(count: u32) -> Result<(), Error> {
     for n in 0..count {
         let number = i32::try_from(3 + n).unwrap_or(i32::MAX);
-        if let Err(errno) = rustix::io::fcntl_getfd(sys::borrow(number)) {
+        // What is close-on-exec is somebody's own and not meant to be handed on.
+        let found = match rustix::io::fcntl_getfd(sys::borrow(number)) {
+            Ok(flags) if flags.contains(FdFlags::CLOEXEC) => Err(Errno::BADF),
+            result => result,
+        };
+        if let Err(errno) = found {
             return Err(Error::os(format_args!("unable to stat preserved-fd {n} (of {count})"), errno));
         }
     }
@@ -67,12 +73,14 @@ struct Making<'a> {
 
 impl Making<'_> {
     fn make(&self, container: &mut Container) -> Result<(), Error> {
+        container.warn(&self.plan.warnings);
         container.dir().write_intent(container.record())?;
         let waits = self.plan.steps.iter().any(|step| matches!(step.op, Op::AwaitStart(_)));
         if waits {
             container.dir().make_fifo()?;
         }
         let cgroup = Cgroup::create(&self.plan.cgroup).map_err(|e| cgroup_error(&e))?;
+        container.own_cgroup();
         cgroup.apply(&self.plan.cgroup).map_err(|e| cgroup_error(&e))?;
         let fds = acquire(self.plan, container.dir())?;
         let init = self.spawn(&cgroup, &fds)?;
@@ -174,6 +182,10 @@ impl Making<'_> {
                 let text = format!("unable to setup user: cannot set{kind} to unmapped {kind} {id} in user namespace");
                 Error::new(Kind::Config, format!("{at}: {text}"))
             }
+            Op::Filesystem(fs) if failure.note == apply::NOT_ORDINARY => {
+                let text = format!("{at}: filesystem {:?} {}", fs.fstype.to_string_lossy(), failure.note);
+                Error::new(Kind::Os, format!("{}: {text}", step.op.frame()))
+            }
             op => Error::new(Kind::Os, format!("{}: {at}: {}", op.frame(), said(failure))),
         };
         let error = if failure.errno == 0 { error } else { error.with_errno(failure.errno) };
@@ -248,7 +260,11 @@ fn acquire_one(plan: &Plan, dir: &StateDir, need: &Need) -> Result<OwnedFd, Erro
     match &need.what {
         Open::Tree { path, recursive } => open_tree(need, path, *recursive),
         Open::CgroupTree(index) => open_tree(need, &CString::new(cgroup(*index)).unwrap_or_default(), false),
-        Open::CgroupTasks(index) => open(need, &Path::new(&cgroup(*index)).join("tasks"), OFlags::WRONLY),
+        Open::CgroupTasks(index) => match open(need, &Path::new(&cgroup(*index)).join("tasks"), OFlags::WRONLY) {
+            // A rootless container lives without the cgroups that could not be made: joining nothing.
+            Err(_) if plan.cgroup.tolerate_failure => open(need, Path::new("/dev/null"), OFlags::WRONLY),
+            result => result,
+        },
         Open::Namespace { path, kind } => {
             let fd = open(need, Path::new(OsStr::from_bytes(path.to_bytes())), OFlags::RDONLY)?;
             if sys::namespace_kind(fd.as_fd()) != Ok(*kind) {

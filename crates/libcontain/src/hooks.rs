@@ -27,6 +27,12 @@ pub(crate) fn run(list: &'static str, hooks: Option<&[Hook]>, state: &[u8], cwd:
     Ok(())
 }
 
+/// Runs every hook, whether others fail or not, and returns the failures.
+pub(crate) fn run_all(list: &'static str, hooks: &[Hook], state: &[u8], cwd: &Path) -> Vec<Error> {
+    let run = |(index, hook): (usize, &Hook)| run_one(hook, state, cwd).err().map(|why| failed(list, index, &why));
+    hooks.iter().enumerate().filter_map(run).collect()
+}
+
 /// The error of one hook, in the words that callers know.
 pub(crate) fn failed(list: &'static str, index: usize, why: &str) -> Error {
     Error::new(Kind::Hook, format!("error running {list} hook #{index}: {why}")).with_at(place(list, index))

@@ -209,7 +209,7 @@ impl Runtime {
     pub fn remove_remains(&self, id: &Id) -> Result<(), Error> {
         let dir = StateDir::open(&self.root, id.as_str())?.ok_or_else(not_found)?;
         match dir.read_intent() {
-            Some(record) => Container::new(id.clone(), dir, record).destroy(),
+            Some(record) => Container::remains(id.clone(), dir, record).destroy().map(drop),
             None => dir.remove(),
         }
     }

@@ -486,6 +486,8 @@ impl<'a> Child<'a> {
             let _ = self.stage.enter_rootfs(); // runc's cwd for it; the path of the hook is still the host's
         }
         let _ = sys::close_range(3, u32::MAX, false);
+        // Without a pid namespace of its own the hook would outlive an init that is killed.
+        let _ = sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL.unsigned_abs().into(), 0);
         complain(&self.exec_image(hook.image, 0));
         sys::exit(127)
     }

@@ -214,12 +214,18 @@ impl<'a> Planner<'a> {
         }
     }
 
+    #[allow(deprecated)] // prestart: still what NVIDIA's and Docker's hooks use
+    fn has_runtime_hooks(&self) -> bool {
+        self.spec.hooks().as_ref().is_some_and(|hooks| any(hooks.prestart()) || any(hooks.create_runtime()))
+    }
+
+    fn has_hooks_before_pivot(&self) -> bool {
+        self.has_runtime_hooks() || self.spec.hooks().as_ref().is_some_and(|hooks| any(hooks.create_container()))
+    }
+
     fn hooks_before_pivot(&mut self) {
         let Some(hooks) = self.spec.hooks() else { return };
-        let any = |list: &Option<Vec<Hook>>| list.as_ref().is_some_and(|l| !l.is_empty());
-        #[allow(deprecated)] // prestart: still what NVIDIA's and Docker's hooks use
-        let runtime = any(hooks.prestart()) || any(hooks.create_runtime());
-        if runtime {
+        if self.has_runtime_hooks() {
             self.step(At::field("hooks.createRuntime"), Op::Gate(Gate::Hooks));
         }
         for (i, hook) in hooks.create_container().iter().flatten().enumerate() {
@@ -373,6 +379,10 @@ impl<'a> Planner<'a> {
         self.step(at, Op::CloseFrom(3 + self.request.preserve_fds));
         self.step(At::field("process.args[0]"), Op::Exec);
     }
+}
+
+fn any(list: &Option<Vec<Hook>>) -> bool {
+    list.as_ref().is_some_and(|list| !list.is_empty())
 }
 
 /// A sysctl's path below procfs. As in sysctl.d(5), if the first separator is a slash, slashes separate and dots belong to

@@ -216,8 +216,10 @@ pub enum Op {
     LoopbackUp,
     /// Set the propagation of `/` and everything below (`MS_*`).
     Propagate(u64),
-    /// Put the rootfs over `/` of the new mount namespace.
+    /// Put the rootfs into the new mount namespace.
     AttachRoot {
+        /// Host path to mount it on.
+        on: CString,
         /// The rootfs.
         tree: Tree,
         /// As [`Bind::inherit`].

@@ -68,8 +68,11 @@ impl Planner<'_> {
         let inherit = if propagation & MS_SHARED != 0 { 0 } else { base };
         let path = self.root_path();
         let at = At::field("root.path");
-        let tree = self.tree(at, path, true);
-        self.step(at, Op::AttachRoot { tree, inherit });
+        let tree = self.tree(at, path.clone(), true);
+        // Hooks look for it at its own path (NVIDIA's mount into it). Nobody else does, and then "/" is better: no
+        // directory on the way to the rootfs has to be open to a user namespace.
+        let on = if self.has_hooks_before_pivot() { path } else { c"/".into() };
+        self.step(at, Op::AttachRoot { on, tree, inherit });
         let mounts: Vec<Mount> = self.spec.mounts().iter().flatten().cloned().collect();
         for (i, mount) in mounts.iter().enumerate() {
             self.mount(i, mount, inherit);

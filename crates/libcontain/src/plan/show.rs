@@ -122,7 +122,9 @@ impl fmt::Display for Op {
             Op::LoopbackUp => f.write_str("lo up"),
             Op::Propagate(flags) => write!(f, "propagate / {}", propagation(*flags)),
             Op::RootPropagation(flags) => write!(f, "propagate new / {}", propagation(*flags)),
-            Op::AttachRoot { tree, inherit } => write!(f, "root {} {}", Shows(tree), propagation(*inherit)),
+            Op::AttachRoot { on, tree, inherit } => {
+                write!(f, "root {} on {} {}", Shows(tree), text(on), propagation(*inherit))
+            }
             Op::OpenRoot(path) => write!(f, "root {}", text(path)),
             Op::Bind(bind) => bind.fmt(f),
             Op::Filesystem(fs) => fs.fmt(f),
