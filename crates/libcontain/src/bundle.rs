@@ -228,7 +228,7 @@ fn shorten(text: &mut String, limit: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{Capability, LinuxNamespaceType, LinuxResources};
+    use crate::spec::{Capability, LinuxNamespaceType, LinuxResources, LinuxSchedulerFlag};
     use std::fmt::Write as _;
 
     fn spec(text: &str) -> Spec {
@@ -452,7 +452,21 @@ mod tests {
     }
 
     #[test]
+    fn words_are_those_of_the_spec_where_oci_spec_errs() {
+        let found = spec(
+            r#"{"process":{"scheduler":{"policy":"SCHED_RR","flags":["SCHED_FLAG_RESET_ON_FORK","SCHED_FLAG_DL_OVERRUN"]}}}"#,
+        );
+        let flags = found.process().as_ref().and_then(|p| p.scheduler().clone()).and_then(|s| s.flags().clone());
+        assert_eq!(flags, Some(vec![LinuxSchedulerFlag::SchedResetOnFork, LinuxSchedulerFlag::SchedFlagDLOverrun]));
+    }
+
+    #[test]
     fn repetition_is_paid_from_a_budget() {
+        // Some hundreds in a config of the usual size are affordable: 500 of each sort in 20 kB.
+        let nulls = vec![r#"{"size":null,"size":1,"size":2}"#; 500].join(",");
+        let found = spec(&format!(r#"{{"linux":{{"uidMappings":[{nulls}]}}}}"#));
+        let mappings = found.linux().as_ref().and_then(|l| l.uid_mappings().clone()).expect("mappings");
+        assert!(mappings.len() == 500 && mappings.iter().all(|m| m.size() == 2));
         let mut text = "{".to_owned();
         for i in 0..200_000 {
             write!(text, r#""hostname":"{i}","#).expect("string");

@@ -1,6 +1,6 @@
 //! Everything that can be said against a config before anything is done about it.
 //!
-//! A rule is one small function and one entry in [`RULES`]. It looks at the config and at what the machine is
+//! A rule is one small function and one entry in `RULES`. It looks at the config and at what the machine is
 //! like ([`Facts`]), and adds a [`Problem`] per mistake: the place in the config, the clause of the spec, what
 //! is wrong and what was expected. All rules run always, so one run tells everything; where runc's text is one
 //! that callers know, it is part of ours. Rules for one resource that has its own lowering (seccomp, cgroup

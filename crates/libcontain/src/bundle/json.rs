@@ -8,7 +8,7 @@
 //!
 //! What a streaming parser cannot take back (the first of two equal members, a `null` for a plain number, a
 //! capability that the enum does not know) fails the walk, and the next walk leaves that one out: see
-//! [`decode`]. No I/O, no knowledge of the config beyond the three tables below.
+//! [`decode`]. No I/O, no knowledge of the config beyond the tables below.
 
 use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{
@@ -46,6 +46,12 @@ const WORDS: &[(&str, &str)] = &[
     ("MemoryPolicyFlagType", "invalid memory policy flag \"@\""),
     ("MemoryPolicyModeType", "invalid memory policy mode \"@\""),
     ("PosixRlimitType", "wrong rlimit value: @"),
+];
+
+/// Words of the spec that oci-spec 0.10 spells differently: (type, spec, oci-spec).
+const SPELLINGS: &[(&str, &str, &str)] = &[
+    ("LinuxSchedulerFlag", "SCHED_FLAG_DL_OVERRUN", "SCHED_FLAG_D_L_OVERRUN"),
+    ("LinuxSchedulerFlag", "SCHED_FLAG_RESET_ON_FORK", "SCHED_RESET_ON_FORK"),
 ];
 
 /// The type whose lists may hold words that are left out rather than refused, and how its error begins.
@@ -575,6 +581,9 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Word<V> {
     fn visit_str<E: de::Error>(self, word: &str) -> Result<V::Value, E> {
         if self.variants.contains(&word) {
             return self.visitor.visit_enum(word.into_deserializer());
+        }
+        if let Some((_, _, ours)) = SPELLINGS.iter().find(|(name, spec, _)| *name == self.name && *spec == word) {
+            return self.visitor.visit_enum((*ours).into_deserializer());
         }
         let row = WORDS.iter().find(|(name, _)| *name == self.owner || *name == self.name);
         let pattern = row.map_or("unknown word \"@\"", |(_, text)| text);

@@ -6,7 +6,7 @@
 //! bind with any attribute set or cleared gets exactly the requested ones. A word that is not in the table is
 //! data, as the kernel alone can tell what a file system takes. Pure: no I/O, no panic, no errors.
 
-/// `MOUNT_ATTR_*` of mount_setattr(2), as <linux/mount.h> has them.
+/// `MOUNT_ATTR_*` of mount_setattr(2), as `linux/mount.h` has them.
 pub mod attr {
     /// Read-only mount.
     pub const RDONLY: u64 = 0x1;
