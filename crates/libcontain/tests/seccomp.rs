@@ -3,7 +3,7 @@
 //! arguments that matter to them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use libcontain::plan::seccomp::{Arch, Call, Data, Filter, Insn, compile, evaluate};
+use libcontain::plan::seccomp::{Arch, Call, Data, Filter, Insn, OPERATORS, compile, evaluate};
 use libcontain::spec::{LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompArg, LinuxSeccompOperator as Op};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -413,43 +413,48 @@ fn value() -> impl Strategy<Value = u64> {
     ])
 }
 
-fn arg(operators: &'static [&'static str]) -> impl Strategy<Value = serde_json::Value> {
-    (0_usize..6, value(), prop::option::of(value()), prop::sample::select(operators)).prop_map(
+fn arg() -> impl Strategy<Value = serde_json::Value> {
+    (0_usize..6, value(), prop::option::of(value()), prop::sample::select(OPERATORS.to_vec())).prop_map(
         |(index, value, two, op)| serde_json::json!({"index": index % 3, "value": value, "valueTwo": two, "op": op}),
     )
 }
 
-const ALL_OPERATORS: &[&str] = &libcontain::plan::seccomp::OPERATORS;
+/// Calls that every architecture of x86 has under its own number, and one that none has.
+const PLAIN: &[&str] = &["read", "write", "dup", "dup", "clone", "personality", "futex", "futex_waitv", "no_such_call"];
+/// The same, and calls that some architectures lack or multiplex.
+const MIXED: &[&str] = &[
+    "read",
+    "dup",
+    "dup",
+    "dup",
+    "socket",
+    "accept",
+    "semop",
+    "shmat",
+    "socketcall",
+    "clone",
+    "personality",
+    "futex",
+    "clock_gettime64",
+    "cachestat",
+    "mseal",
+    "set_tls",
+    "no_such_call",
+];
 
-fn entry(operators: &'static [&'static str]) -> impl Strategy<Value = serde_json::Value> {
-    let names = prop::sample::select(vec![
-        "read",
-        "write",
-        "dup",
-        "dup",
-        "dup",
-        "dup",
-        "socket",
-        "accept",
-        "semop",
-        "shmat",
-        "socketcall",
-        "clone",
-        "personality",
-        "futex",
-        "clock_gettime64",
-        "cachestat",
-        "mseal",
-        "set_tls",
-        "no_such_call",
-    ]);
-    (prop::collection::vec(names, 1..5), action(), prop::collection::vec(arg(operators), 0..4)).prop_map(|(names, action, args)| {
+fn entry(names: &'static [&'static str], args: usize) -> impl Strategy<Value = serde_json::Value> {
+    let names = prop::sample::select(names);
+    (prop::collection::btree_set(names, 1..4), action(), prop::collection::vec(arg(), 0..args)).prop_map(|(names, action, args)| {
         serde_json::json!({"names": names, "action": action.0.to_string(), "errnoRet": action.1, "args": args})
     })
 }
 
-fn profile(archs: &'static [&'static str], operators: &'static [&'static str]) -> impl Strategy<Value = LinuxSeccomp> {
-    (action(), prop::sample::subsequence(archs, 0..=archs.len()), prop::collection::vec(entry(operators), 0..10))
+fn profile(
+    archs: &'static [&'static str],
+    names: &'static [&'static str],
+    args: usize,
+) -> impl Strategy<Value = LinuxSeccomp> {
+    (action(), prop::sample::subsequence(archs, 0..=archs.len()), prop::collection::vec(entry(names, args), 0..10))
         .prop_map(|(action, archs, entries)| {
             serde_json::from_value(serde_json::json!({
                 "defaultAction": action.0.to_string(), "defaultErrnoRet": action.1,
@@ -463,7 +468,7 @@ const X86_NAMES: &[&str] = &["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32
 
 fn check_random(archs: &'static [&'static str], native: Arch, cases: u32) {
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
-    let outcome = runner.run(&profile(archs, ALL_OPERATORS), |profile| {
+    let outcome = runner.run(&profile(archs, MIXED, 4), |profile| {
         let mut problems = Vec::new();
         let Some(filter) = compile(&profile, native, &mut problems) else {
             prop_assert!(problems.iter().all(|p| p.text.contains("under the same argument compares")), "{problems:?}");
@@ -523,7 +528,7 @@ impl Libseccomp {
         let mut output = String::new();
         child.stdout.take().unwrap().read_to_string(&mut output).unwrap();
         writer.join().unwrap();
-        assert!(child.wait().unwrap().success());
+        assert!(child.wait().unwrap().success(), "libseccomp fails or does not come back");
         output.lines().map(parse_program).collect()
     }
 }
@@ -609,36 +614,69 @@ fn real_profiles_equal_libseccomp() {
     }
 }
 
+/// Whether libseccomp is no judge of a call: two rules with different actions may hold (it documents no order
+/// for these), or several ordered compares meet (2.5.4 loses values: of `<= 5` and `<= 2^63`, 2^32 - 2).
+fn beyond_libseccomp(profile: &LinuxSeccomp) -> bool {
+    let naive = Naive::new(profile, Arch::X86_64);
+    naive.named.iter().any(|(_, _, call)| {
+        let rules = Arch::X86_64.number(*call).map(|nr| naive.bearing(Arch::X86_64, nr)).unwrap_or_default();
+        let always = rules.iter().any(|rule| rule.checks.is_empty());
+        let ordered = [Op::ScmpCmpLt, Op::ScmpCmpLe, Op::ScmpCmpGe, Op::ScmpCmpGt];
+        let bounds = rules.iter().flat_map(|rule| &rule.checks).filter(|check| ordered.contains(&check.op)).count();
+        !always && (bounds > 1 || rules.windows(2).any(|pair| pair[0].action != pair[1].action))
+    })
+}
+
+/// Only entries with at most one compare, of calls that all three architectures have: libseccomp 2.5.4 drops
+/// rules, forgets to load the number, or never returns for others. The naive reading judges those.
 #[test]
 fn random_profiles_equal_libseccomp() {
     let Some(libseccomp) = Libseccomp::build() else { return };
     let mut runner = TestRunner::deterministic();
-    let strategy = profile(X86_NAMES, ALL_OPERATORS);
+    let strategy = profile(X86_NAMES, PLAIN, 2);
     let profiles: Vec<_> = (0..1000).map(|_| strategy.new_tree(&mut runner).unwrap().current()).collect();
-    let mut stats = std::collections::BTreeMap::<String, usize>::new();
+    let (mut refused, mut ambiguous) = (0, 0);
+    let mut differing = Vec::new();
     for (profile, theirs) in profiles.iter().zip(libseccomp.programs(&profiles)) {
         let ours = compile(profile, Arch::X86_64, &mut Vec::new());
-        let class = match (&ours, &theirs) {
-            (None, Err(_)) => "both refuse".to_owned(),
-            (None, Ok(_)) => {
-                println!("OURS REFUSES {}", serde_json::to_string(profile).unwrap());
-                "ours refuses".to_owned()
-            }
-            (Some(_), Err(e)) => {
-                println!("THEIRS REFUSES {e} {}", serde_json::to_string(profile).unwrap());
-                format!("theirs refuses {e}")
-            }
+        match (&ours, &theirs) {
+            (None, Err(_)) => refused += 1,
+            _ if beyond_libseccomp(profile) => ambiguous += 1,
             (Some(_), Ok(theirs)) => {
-                let d = libseccomp_differs(profile, theirs, named_numbers, &vectors(profile, 40));
-                if d.is_empty() {
-                    "equal".to_owned()
-                } else {
-                    println!("DIFF {}\n   {}", serde_json::to_string(profile).unwrap(), d[0]);
-                    "differ".to_owned()
-                }
+                let found = libseccomp_differs(profile, theirs, named_numbers, &vectors(profile, 40));
+                differing.extend(
+                    found.first().map(|first| format!("{}\n  {first}", serde_json::to_string(profile).unwrap())),
+                );
             }
-        };
-        *stats.entry(class).or_default() += 1;
+            _ => differing.push(format!(
+                "ours {}, libseccomp {theirs:?}: {}",
+                ours.is_some(),
+                serde_json::to_string(profile).unwrap()
+            )),
+        }
     }
-    println!("{stats:?}");
+    println!(
+        "{} profiles, {refused} refused by both, {ambiguous} beyond it, {} different",
+        profiles.len(),
+        differing.len()
+    );
+    assert!(differing.is_empty(), "{}", differing.join("\n"));
+}
+
+/// `cargo test --release -p libcontain --test seccomp -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement, for release builds"]
+fn compile_time() {
+    for (name, json) in [("docker", DOCKER), ("podman", PODMAN)] {
+        let profile = parse(json);
+        let mut times: Vec<_> = (0..500)
+            .map(|_| {
+                let start = std::time::Instant::now();
+                std::hint::black_box(compiled(std::hint::black_box(&profile), Arch::X86_64));
+                start.elapsed()
+            })
+            .collect();
+        times.sort();
+        println!("{name}: best {:?}, median {:?}, first-run worst {:?}", times[0], times[250], times[499]);
+    }
 }
