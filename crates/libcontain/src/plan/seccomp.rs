@@ -421,3 +421,6 @@ fn switchable(a: &Tests, b: &Tests) -> bool {
     let equality = a.compare == Compare::Eq && b.compare == Compare::Eq;
     equality && a.arg == b.arg && a.datum >> 32 == b.datum >> 32
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@
 
 use super::syscalls;
 use crate::spec;
+use std::cmp::Ordering;
 
 /// Set in the number of every x32 call.
 pub(super) const X32_BIT: u32 = 0x4000_0000;
@@ -210,13 +211,34 @@ impl Call {
     /// Finds a call by its name.
     #[must_use]
     pub fn named(name: &str) -> Option<Call> {
-        let (mut low, mut high) = (0, syscalls::COUNT);
+        Self::between(name, 0, syscalls::COUNT)
+    }
+
+    /// The same, looking first right behind the call found before: profiles list names in order, and with most
+    /// calls named the next one is a few rows away.
+    pub(super) fn named_after(name: &str, before: Option<Call>) -> Option<Call> {
+        let Some(Call(before)) = before else { return Self::named(name) };
+        let (mut low, mut step) = (before, 1);
+        if Call(low).name()? >= name {
+            return Self::between(name, 0, low + 1);
+        }
+        while let Some(probed) = Call(low + step).name() {
+            match probed.cmp(name) {
+                Ordering::Less => (low, step) = (low + step, step * 2),
+                Ordering::Equal => return Some(Call(low + step)),
+                Ordering::Greater => return Self::between(name, low + 1, low + step),
+            }
+        }
+        Self::between(name, low + 1, syscalls::COUNT)
+    }
+
+    fn between(name: &str, mut low: usize, mut high: usize) -> Option<Call> {
         while low < high {
             let middle = low.midpoint(high);
             match Call(middle).name()?.cmp(name) {
-                std::cmp::Ordering::Less => low = middle + 1,
-                std::cmp::Ordering::Greater => high = middle,
-                std::cmp::Ordering::Equal => return Some(Call(middle)),
+                Ordering::Less => low = middle + 1,
+                Ordering::Greater => high = middle,
+                Ordering::Equal => return Some(Call(middle)),
             }
         }
         None
@@ -258,6 +280,11 @@ mod tests {
         }
         for unknown in ["", "a", "zzz", "rea", "readd"] {
             assert_eq!(Call::named(unknown), None, "{unknown}");
+        }
+        for before in [0, 1, 200, names.len() - 1].map(Call) {
+            for name in names.iter().chain(&["", "a", "zzz", "rea", "readd"]) {
+                assert_eq!(Call::named_after(name, Some(before)), Call::named(name), "{name} after {before:?}");
+            }
         }
     }
 

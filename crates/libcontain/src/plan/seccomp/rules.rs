@@ -156,7 +156,10 @@ impl Rules {
             self.list.extend(alternatives.iter().map(|tests| Rule { action, entry, tests: tests.clone() }));
         }
         let direct = start..self.list.len();
-        for call in names.iter().filter_map(|name| Call::named(name)) {
+        let mut before = None;
+        for name in names {
+            let Some(call) = Call::named_after(name, before) else { continue };
+            before = Some(call);
             let through = call.multiplexed().filter(|_| through).and_then(|(name, selector)| {
                 let start = self.list.len();
                 if let Some(action) = action {
