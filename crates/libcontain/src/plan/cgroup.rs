@@ -1,7 +1,8 @@
 //! Which cgroup the container gets, and what is written into it.
 //!
 //! Owns [`Layout`] (the machine's hierarchies, as data), [`Plan`] (directories and writes, in order) and the
-//! rules about paths (contract.md 6.1). The lowering of `linux.resources` is in [`resources`].
+//! rules about paths (contract.md 6.1). The lowering of `linux.resources` is in
+//! `resources`.
 //!
 //! Invariants: every directory is cleaned as if rooted, so that no path leaves its hierarchy, and lies below the
 //! root of it, so that nothing here can be about every process of the machine. Every write goes to a file name

@@ -228,7 +228,7 @@ fn exception() -> impl Strategy<Value = Exception> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(ProptestConfig::with_cases(50))]
 
     #[test]
     fn the_program_says_what_the_rules_say(
