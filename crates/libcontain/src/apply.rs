@@ -5,7 +5,7 @@
 //! waits for the parent or starts a process (gates, forks, hooks, exec) is in `spawn.rs` as well.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -14,7 +14,9 @@ use rustix::mount::{
 };
 
 use crate::fault::{Fault, Result, call};
-use crate::plan::{Bind, Device, Filesystem, Mountpoint, Op, Param, Slot, Tree};
+use crate::plan::{
+    Bind, CgroupV1, Device, Filesystem, HierarchyContent, Mountpoint, Op, Param, Slot, Tasks, Tree,
+};
 use crate::root::{self, Buffer};
 use crate::sys::{self, MountAttr};
 
@@ -23,23 +25,44 @@ const PROC_SUPER_MAGIC: i64 = 0x9fa0;
 pub(crate) const NOT_ORDINARY: &str = "must be mounted on ordinary directory";
 const MS_REC: u64 = 0x4000;
 
+/// A descriptor of the child. Nothing is closed one by one: [`Stage::sweep`] closes what is not held, a range at a time.
+type Fd = BorrowedFd<'static>;
+
+/// So many descriptors may be open before a sweep; each operation opens less than five.
+const UNSWEPT: u32 = 64;
+
 /// What the steps done so far leave to the later ones.
 pub(crate) struct Stage<'a> {
     /// The descriptors of the plan's needs.
     pub fds: &'a [RawFd],
-    root: Option<OwnedFd>,
-    proc: Option<OwnedFd>,
+    /// Numbers that stay open, ascending. Room for [`HELD`] more, since nothing may be allocated.
+    keep: Vec<u32>,
+    /// Opened since the last sweep.
+    opened: u32,
+    root: Option<Fd>,
+    proc: Option<Fd>,
+    /// `/dev` of the container, once all mounts are made.
+    dev: Option<Fd>,
     /// The container's `/dev/null`, verified.
-    null: Option<OwnedFd>,
+    null: Option<Fd>,
     /// A read-only, empty tmpfs that hides directories: one superblock for all of them (runc#5275).
-    empty: Option<OwnedFd>,
+    empty: Option<Fd>,
     /// `process.cwd` was not to be entered as root.
     chdir_as_user: bool,
 }
 
+/// How many descriptors a stage holds besides those it starts with.
+const HELD: usize = 8;
+
 impl<'a> Stage<'a> {
-    pub fn new(fds: &'a [RawFd]) -> Self {
-        Stage { fds, root: None, proc: None, null: None, empty: None, chdir_as_user: false }
+    /// `fds` are the plan's needs, `others` what has to stay open besides. Called before the clone.
+    pub fn new(fds: &'a [RawFd], others: impl Iterator<Item = RawFd>) -> Self {
+        let mut keep: Vec<u32> = Vec::new();
+        keep.extend(fds.iter().copied().chain(others).filter_map(|fd| u32::try_from(fd).ok()));
+        keep.sort_unstable();
+        keep.reserve_exact(HELD);
+        let (root, proc, dev, null, empty) = (None, None, None, None, None);
+        Stage { fds, keep, opened: 0, root, proc, dev, null, empty, chdir_as_user: false }
     }
 
     /// The number behind a slot.
@@ -47,9 +70,54 @@ impl<'a> Stage<'a> {
         self.fds.get(slot.0).copied().unwrap_or(-1)
     }
 
-    /// A slot's descriptor, to be closed after use: what refers to the host must not outlive its step.
-    pub fn take(&self, slot: Slot) -> Result<OwnedFd> {
-        sys::own(self.fd(slot)).ok_or(Fault::new("open", Errno::BADF))
+    /// A slot's descriptor for the last time: the next sweep closes it. What refers to the host must not outlive its step.
+    fn take(&mut self, slot: Slot) -> Fd {
+        let fd = self.fd(slot);
+        self.keep.retain(|kept| i32::try_from(*kept) != Ok(fd));
+        self.opened += 1;
+        sys::borrow(fd)
+    }
+
+    /// Hands a descriptor over to the next sweep.
+    fn lend(&mut self, fd: OwnedFd) -> Fd {
+        self.opened += 1;
+        sys::borrow(fd.into_raw_fd())
+    }
+
+    /// Exempts a descriptor from sweeping.
+    pub fn hold(&mut self, fd: Fd) -> Fd {
+        if let Ok(number) = u32::try_from(fd.as_raw_fd())
+            && self.keep.len() < self.keep.capacity()
+        {
+            let place = self.keep.partition_point(|kept| *kept < number);
+            self.keep.insert(place, number);
+        }
+        fd
+    }
+
+    /// Closes, from `from` on, everything that is not held: what steps have used, and at first what the caller left open
+    /// and other containers' channels.
+    pub fn sweep(&mut self, from: u32) -> Result<()> {
+        self.opened = 0;
+        let mut next = from;
+        for fd in self.keep.iter().copied().filter(|fd| *fd >= from) {
+            if fd > next {
+                call("close_range", sys::close_range(next, fd - 1))?;
+            }
+            next = fd + 1;
+        }
+        call("close_range", sys::close_range(next, u32::MAX))
+    }
+
+    /// Lets go of everything but one.
+    pub fn hold_only(&mut self, fd: RawFd) {
+        self.keep.clear();
+        self.hold(sys::borrow(fd));
+    }
+
+    /// Before a step: many binds must not run into RLIMIT_NOFILE.
+    pub fn sweep_if_due(&mut self, from: u32) -> Result<()> {
+        if self.opened < UNSWEPT { Ok(()) } else { self.sweep(from) }
     }
 
     /// Makes the rootfs the cwd.
@@ -57,18 +125,41 @@ impl<'a> Stage<'a> {
         call("fchdir", rustix::process::fchdir(self.root()?))
     }
 
-    fn root(&self) -> Result<BorrowedFd<'_>> {
-        self.root.as_ref().map(AsFd::as_fd).ok_or(Fault::new("openat2", Errno::BADF))
+    fn root(&self) -> Result<Fd> {
+        self.root.ok_or(Fault::new("openat2", Errno::BADF))
     }
 
     /// A procfs of the container's pid namespace: the one just mounted on /proc, reached by its descriptor and not by a
     /// path that something could cover, or one of our own.
-    pub fn proc(&mut self) -> Result<BorrowedFd<'_>> {
-        if self.proc.is_none() {
-            let context = call("fsopen", rustix::mount::fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC))?;
-            self.proc = Some(fsmount(&context, &[], 0)?);
+    pub fn proc(&mut self) -> Result<Fd> {
+        if let Some(proc) = self.proc {
+            return Ok(proc);
         }
-        self.proc.as_ref().map(AsFd::as_fd).ok_or(Fault::new("fsopen", Errno::BADF))
+        let context = open_context(self, c"proc")?;
+        let mount = fsmount(context, &[], 0)?;
+        let mount = self.lend(mount);
+        self.proc = Some(self.hold(mount));
+        Ok(mount)
+    }
+
+    fn open(&mut self, path: &CStr, flags: OFlags) -> Result<Fd> {
+        let fd = root::open(self.root()?, path, flags)?;
+        Ok(self.lend(fd))
+    }
+
+    /// The directory of `path`, made if missing, and the last component. `/dev` is opened once.
+    fn parent<'p>(&mut self, path: &'p CStr) -> Result<(Fd, &'p CStr)> {
+        let below_dev = path.to_bytes().strip_prefix(b"/dev/").filter(|name| !name.contains(&b'/'));
+        if let (Some(dev), Some(_)) = (self.dev, below_dev) {
+            let name = path.to_bytes_with_nul().get(b"/dev/".len()..).unwrap_or(b"\0");
+            return Ok((dev, CStr::from_bytes_with_nul(name).unwrap_or(c"")));
+        }
+        let (dir, name) = root::parent(self.root()?, path)?;
+        let dir = self.lend(dir);
+        if below_dev.is_some() {
+            self.dev = Some(self.hold(dir));
+        }
+        Ok((dir, name))
     }
 }
 
@@ -78,8 +169,8 @@ pub(crate) fn apply(stage: &mut Stage<'_>, op: &Op) -> Result<()> {
         Op::BecomeRoot => become_root(),
         Op::Undumpable => call("prctl", sys::prctl(libc::PR_SET_DUMPABLE, 0, 0)).map(drop),
         Op::Unshare(flags) => call("unshare", sys::unshare(*flags)),
-        Op::SetNs(slot, kind) => call("setns", sys::setns(stage.take(*slot)?.as_fd(), *kind)),
-        Op::JoinCgroup(slots) => slots.iter().try_for_each(|slot| write(stage.take(*slot)?.as_fd(), b"0")),
+        Op::SetNs(slot, kind) => call("setns", sys::setns(stage.take(*slot), *kind)),
+        Op::JoinCgroup { tasks, tolerate } => tasks.iter().try_for_each(|tasks| join(stage, tasks, *tolerate)),
         Op::OomScore(score) => write_file(c"/proc/self/oom_score_adj", score),
         Op::Keyring(name, search) => keyring(name, *search),
         Op::LoopbackUp => sys::loopback_up().map_err(|(name, errno)| Fault::new(name, errno)),
@@ -87,14 +178,16 @@ pub(crate) fn apply(stage: &mut Stage<'_>, op: &Op) -> Result<()> {
         Op::AttachRoot { on, tree, inherit } => attach_root(stage, on, tree, *inherit),
         Op::OpenRoot(path) => {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            stage.root = Some(call("open", rustix::fs::open(path.as_c_str(), flags, Mode::empty()))?);
+            let root = stage.lend(call("open", rustix::fs::open(path.as_c_str(), flags, Mode::empty()))?);
+            stage.root = Some(stage.hold(root));
             Ok(())
         }
         Op::Bind(bind) => apply_bind(stage, bind),
-        Op::Filesystem(fs) => apply_filesystem(stage, fs),
+        Op::Filesystem(fs) => apply_filesystem(stage, fs).map(drop),
+        Op::CgroupV1(mount) => apply_cgroup_v1(stage, mount),
         Op::RemountReadonly(path) => {
-            let mount = root::open(stage.root()?, path, OFlags::PATH)?;
-            set_attributes(mount.as_fd(), false, readonly())
+            let mount = stage.open(path, OFlags::PATH)?;
+            set_attributes(mount, false, readonly())
         }
         Op::Device(device) => apply_device(stage, device),
         Op::Symlink(target, path) => symlink(stage, target, path),
@@ -105,7 +198,11 @@ pub(crate) fn apply(stage: &mut Stage<'_>, op: &Op) -> Result<()> {
             call("chroot", rustix::process::chroot(c"."))
         }
         Op::ReopenNull => reopen_null(stage),
-        Op::MakeCwd(path) => root::directory(stage.root()?, path).map(drop),
+        Op::MakeCwd(path) => {
+            let dir = root::directory(stage.root()?, path)?.0;
+            stage.lend(dir);
+            Ok(())
+        }
         Op::RootReadonly => set_attributes(stage.root()?, false, readonly()),
         Op::Umask(mask) => {
             rustix::process::umask(Mode::from_raw_mode(*mask));
@@ -115,7 +212,7 @@ pub(crate) fn apply(stage: &mut Stage<'_>, op: &Op) -> Result<()> {
         Op::Domainname(name) => call("setdomainname", rustix::system::setdomainname(name.to_bytes())),
         Op::Sysctl(path, value) => {
             let file = root::open_same_mount(stage.proc()?, path, OFlags::WRONLY)?;
-            write(file.as_fd(), value.to_bytes())
+            write(stage.lend(file), value.to_bytes())
         }
         Op::Readonly(path) => readonly_path(stage, path),
         Op::Mask(path) => mask(stage, path),
@@ -162,11 +259,35 @@ fn propagate(flags: u64) -> Result<()> {
     call("mount", rustix::mount::mount_change(c"/", flags))
 }
 
-fn open_tree(stage: &Stage<'_>, tree: &Tree) -> Result<OwnedFd> {
+/// `0` is the writing thread itself.
+fn join(stage: &mut Stage<'_>, tasks: &Tasks, tolerate: bool) -> Result<()> {
+    let fd = match tasks {
+        Tasks::Slot(slot) => stage.take(*slot),
+        Tasks::Path(path) => {
+            let opened = rustix::fs::open(path.as_c_str(), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
+            match call("open", opened) {
+                Err(_) if tolerate => return Ok(()),
+                result => stage.lend(result.map_err(|fault| fault.with_note(path.to_bytes()))?),
+            }
+        }
+    };
+    write(fd, b"0")
+}
+
+fn open_tree(stage: &mut Stage<'_>, tree: &Tree) -> Result<Fd> {
     match tree {
-        Tree::Slot(slot) => stage.take(*slot),
-        Tree::Path { path, recursive } => clone_tree(rustix::fs::CWD, path, *recursive),
+        Tree::Slot(slot) => Ok(stage.take(*slot)),
+        Tree::Path { path, recursive } => {
+            let tree = clone_tree(rustix::fs::CWD, path, *recursive)?;
+            Ok(stage.lend(tree))
+        }
     }
+}
+
+/// A copy of the mount that `of` is on, from there on.
+fn clone_of(stage: &mut Stage<'_>, of: Fd, recursive: bool) -> Result<Fd> {
+    let tree = clone_tree(of, c"", recursive)?;
+    Ok(stage.lend(tree))
 }
 
 /// A detached copy of the mount tree at a host path.
@@ -180,11 +301,11 @@ fn readonly() -> MountAttr {
     MountAttr { set: MountAttrFlags::MOUNT_ATTR_RDONLY.bits().into(), ..MountAttr::default() }
 }
 
-fn set_attributes(mount: BorrowedFd<'_>, recursive: bool, attr: MountAttr) -> Result<()> {
+fn set_attributes(mount: Fd, recursive: bool, attr: MountAttr) -> Result<()> {
     call("mount_setattr", sys::mount_setattr(mount, recursive, &attr))
 }
 
-fn set_propagation(mount: BorrowedFd<'_>, flags: u64) -> Result<()> {
+fn set_propagation(mount: Fd, flags: u64) -> Result<()> {
     if flags == 0 {
         return Ok(());
     }
@@ -192,50 +313,51 @@ fn set_propagation(mount: BorrowedFd<'_>, flags: u64) -> Result<()> {
     set_attributes(mount, flags & MS_REC != 0, attr)
 }
 
-fn move_mount(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
+fn move_mount(from: Fd, to: Fd) -> Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     call("move_mount", rustix::mount::move_mount(from, c"", to, c"", flags))
 }
 
 fn attach_root(stage: &mut Stage<'_>, on: &CStr, tree: &Tree, inherit: u64) -> Result<()> {
     let tree = open_tree(stage, tree)?;
-    if file_type(tree.as_fd())? != FileType::Directory {
+    if file_type(tree)? != FileType::Directory {
         return Err(Fault::new("open_tree", Errno::NOTDIR));
     }
-    set_propagation(tree.as_fd(), inherit)?;
+    set_propagation(tree, inherit)?;
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-    call("move_mount", rustix::mount::move_mount(&tree, c"", rustix::fs::CWD, on, flags))?;
-    stage.root = Some(tree);
+    call("move_mount", rustix::mount::move_mount(tree, c"", rustix::fs::CWD, on, flags))?;
+    stage.root = Some(stage.hold(tree));
     Ok(())
 }
 
 fn apply_bind(stage: &mut Stage<'_>, bind: &Bind) -> Result<()> {
     let tree = open_tree(stage, &bind.tree)?;
-    set_propagation(tree.as_fd(), bind.inherit)?;
+    set_propagation(tree, bind.inherit)?;
     let attr = MountAttr { set: bind.set, clear: bind.clear | bind.drop, ..MountAttr::default() };
     if attr != MountAttr::default() {
-        match set_attributes(tree.as_fd(), false, attr) {
+        match set_attributes(tree, false, attr) {
             // Flags that a user namespace holds locked stay, unless the config cleared them by name.
             Err(fault) if fault.is(Errno::PERM) && bind.drop != 0 => {
-                set_attributes(tree.as_fd(), false, MountAttr { clear: bind.clear, ..attr })?;
+                set_attributes(tree, false, MountAttr { clear: bind.clear, ..attr })?;
             }
             result => result?,
         }
     }
     for flags in &bind.propagation {
-        set_propagation(tree.as_fd(), *flags)?;
+        set_propagation(tree, *flags)?;
     }
-    let target = if file_type(tree.as_fd())? == FileType::Directory {
+    let target = if file_type(tree)? == FileType::Directory {
         root::directory(stage.root()?, &bind.target)?.0
     } else {
         root::file(stage.root()?, &bind.target)?
     };
-    refuse_proc(target.as_fd(), bind.may_cover_proc)?;
-    move_mount(tree.as_fd(), target.as_fd())
+    let target = stage.lend(target);
+    refuse_proc(target, bind.may_cover_proc)?;
+    move_mount(tree, target)
 }
 
 /// Nothing may cover a part of procfs through which the kernel is told what to do (CVE-2019-16884, CVE-2025-52881).
-fn refuse_proc(target: BorrowedFd<'_>, allowed: bool) -> Result<()> {
+fn refuse_proc(target: Fd, allowed: bool) -> Result<()> {
     if allowed {
         return Ok(());
     }
@@ -246,33 +368,67 @@ fn refuse_proc(target: BorrowedFd<'_>, allowed: bool) -> Result<()> {
     Ok(())
 }
 
-fn apply_filesystem(stage: &mut Stage<'_>, fs: &Filesystem) -> Result<()> {
+fn apply_filesystem(stage: &mut Stage<'_>, fs: &Filesystem) -> Result<Fd> {
     let (target, keep_mode) = match fs.mountpoint {
         Mountpoint::Directory => (root::directory(stage.root()?, &fs.target)?.0, false),
         Mountpoint::KeepMode => root::directory(stage.root()?, &fs.target)?,
         Mountpoint::Ordinary => (ordinary_directory(stage.root()?, &fs.target)?, false),
     };
-    refuse_proc(target.as_fd(), fs.may_cover_proc)?;
-    let context = call("fsopen", rustix::mount::fsopen(fs.fstype.as_c_str(), FsOpenFlags::FSOPEN_CLOEXEC))
-        .map_err(|fault| fault.with_note(fs.fstype.to_bytes()))?;
+    let target = stage.lend(target);
+    refuse_proc(target, fs.may_cover_proc)?;
+    let context = open_context(stage, &fs.fstype)?;
     if keep_mode {
-        let mode = mode_text(target.as_fd())?;
-        let set = rustix::mount::fsconfig_set_string(&context, c"mode", mode.as_cstr());
-        explain(&context, call("fsconfig", set))?;
+        let mode = mode_text(target)?;
+        let set = rustix::mount::fsconfig_set_string(context, c"mode", mode.as_cstr());
+        explain(context, call("fsconfig", set))?;
     }
-    let mount = fsmount(&context, &fs.params, fs.attr)?;
+    let mount = fsmount(context, &fs.params, fs.attr)?;
+    let mount = stage.lend(mount);
     for flags in &fs.propagation {
-        set_propagation(mount.as_fd(), *flags)?;
+        set_propagation(mount, *flags)?;
     }
-    move_mount(mount.as_fd(), target.as_fd())?;
+    move_mount(mount, target)?;
     if fs.is_proc {
-        stage.proc = Some(mount);
+        stage.proc = Some(stage.hold(mount));
     }
-    Ok(())
+    Ok(mount)
+}
+
+fn open_context(stage: &mut Stage<'_>, fstype: &CStr) -> Result<Fd> {
+    let context = call("fsopen", rustix::mount::fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC));
+    Ok(stage.lend(context.map_err(|fault| fault.with_note(fstype.to_bytes()))?))
+}
+
+/// The tmpfs has just been made and nobody else can reach it, so names in it are safe to use.
+fn apply_cgroup_v1(stage: &mut Stage<'_>, mount: &CgroupV1) -> Result<()> {
+    let tmpfs = apply_filesystem(stage, &mount.tmpfs)?;
+    for hierarchy in &mount.hierarchies {
+        let name = hierarchy.name.as_c_str();
+        call("mkdirat", rustix::fs::mkdirat(tmpfs, name, Mode::from_raw_mode(0o755)))?;
+        let content = match &hierarchy.content {
+            HierarchyContent::Own(tree) => {
+                let tree = open_tree(stage, tree)?;
+                let private = MountPropagationFlags::PRIVATE.bits().into();
+                set_attributes(tree, false, MountAttr { set: mount.attr, propagation: private, ..MountAttr::default() })?;
+                tree
+            }
+            HierarchyContent::Mount(params) => {
+                let context = open_context(stage, c"cgroup")?;
+                let mount = fsmount(context, params, mount.attr)?;
+                stage.lend(mount)
+            }
+        };
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        call("move_mount", rustix::mount::move_mount(content, c"", tmpfs, name, flags))?;
+        for link in &hierarchy.links {
+            call("symlinkat", rustix::fs::symlinkat(name, tmpfs, link.as_c_str()))?;
+        }
+    }
+    if mount.attr & readonly().set != 0 { set_attributes(tmpfs, false, readonly()) } else { Ok(()) }
 }
 
 /// A mountpoint that must not be reached through a symlink.
-fn ordinary_directory(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd> {
+fn ordinary_directory(root: Fd, path: &CStr) -> Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY;
     let opened = match root::open_ordinary(root, path, flags) {
         Err(fault) if fault.is(Errno::NOENT) => {
@@ -289,7 +445,7 @@ fn ordinary_directory(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd> {
     }
 }
 
-fn mode_text(dir: BorrowedFd<'_>) -> Result<Buffer> {
+fn mode_text(dir: Fd) -> Result<Buffer> {
     let mode = call("fstat", rustix::fs::fstat(dir))?.st_mode;
     let mut text = Buffer::new();
     for shift in [9, 6, 3, 0] {
@@ -298,7 +454,7 @@ fn mode_text(dir: BorrowedFd<'_>) -> Result<Buffer> {
     Ok(text)
 }
 
-fn fsmount(context: &OwnedFd, params: &[Param], attr: u64) -> Result<OwnedFd> {
+fn fsmount(context: Fd, params: &[Param], attr: u64) -> Result<OwnedFd> {
     for Param { key, value } in params {
         let set = match value {
             Some(value) => rustix::mount::fsconfig_set_string(context, key.as_c_str(), value.as_c_str()),
@@ -313,7 +469,7 @@ fn fsmount(context: &OwnedFd, params: &[Param], attr: u64) -> Result<OwnedFd> {
 }
 
 /// Adds what the kernel has to say: it leaves messages such as `e tmpfs: Unknown parameter 'bogusopt'` in the context.
-fn explain<T>(context: &OwnedFd, result: Result<T>) -> Result<T> {
+fn explain<T>(context: Fd, result: Result<T>) -> Result<T> {
     result.map_err(|fault| {
         let mut text = [0u8; 128];
         match rustix::io::read(context, &mut text[..]) {
@@ -327,42 +483,42 @@ fn apply_device(stage: &mut Stage<'_>, device: &Device) -> Result<()> {
     if let Some(tree) = &device.bind {
         let tree = open_tree(stage, tree)?;
         let target = root::file(stage.root()?, &device.path)?;
-        return move_mount(tree.as_fd(), target.as_fd());
+        return move_mount(tree, stage.lend(target));
     }
-    let (dir, name) = root::parent(stage.root()?, &device.path)?;
+    let (dir, name) = stage.parent(&device.path)?;
     let kind = FileType::from_raw_mode(device.mode);
-    let made = rustix::fs::mknodat(&dir, name, kind, Mode::from_raw_mode(device.mode & 0o7777), device.rdev);
+    let made = rustix::fs::mknodat(dir, name, kind, Mode::from_raw_mode(device.mode & 0o7777), device.rdev);
     let existed = match made {
         Err(Errno::EXIST) => true,
         result => call("mknodat", result).map(|()| false)?,
     };
     if existed || device.uid != 0 || device.gid != 0 {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let node = call("openat", rustix::fs::openat(&dir, name, flags, Mode::empty()))?;
-        let stat = call("fstat", rustix::fs::fstat(&node))?;
+        let node = stage.lend(call("openat", rustix::fs::openat(dir, name, flags, Mode::empty()))?);
+        let stat = call("fstat", rustix::fs::fstat(node))?;
         if FileType::from_raw_mode(stat.st_mode) != kind || (device.rdev != 0 && stat.st_rdev != device.rdev) {
             return Err(Fault::new("mknodat", Errno::EXIST).with_note(b"exists with another type or number"));
         }
-        call("fchownat", sys::fchown(node.as_fd(), device.uid, device.gid))?;
+        call("fchownat", sys::fchown(node, device.uid, device.gid))?;
     }
     Ok(())
 }
 
-fn symlink(stage: &Stage<'_>, target: &CStr, path: &CStr) -> Result<()> {
-    let (dir, name) = root::parent(stage.root()?, path)?;
-    match rustix::fs::symlinkat(target, &dir, name) {
+fn symlink(stage: &mut Stage<'_>, target: &CStr, path: &CStr) -> Result<()> {
+    let (dir, name) = stage.parent(path)?;
+    match rustix::fs::symlinkat(target, dir, name) {
         Err(Errno::EXIST) => Ok(()),
         result => call("symlinkat", result),
     }
 }
 
-fn ptmx(stage: &Stage<'_>) -> Result<()> {
-    let (dir, name) = root::parent(stage.root()?, c"/dev/ptmx")?;
-    match rustix::fs::unlinkat(&dir, name, AtFlags::empty()) {
+fn ptmx(stage: &mut Stage<'_>) -> Result<()> {
+    let (dir, name) = stage.parent(c"/dev/ptmx")?;
+    match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
         Err(Errno::NOENT) => {}
         result => call("unlinkat", result)?,
     }
-    call("symlinkat", rustix::fs::symlinkat(c"pts/ptmx", &dir, name))
+    call("symlinkat", rustix::fs::symlinkat(c"pts/ptmx", dir, name))
 }
 
 /// `pivot_root(".", ".")` stacks the old root on the new one (pivot_root(2), NOTES), from where it is unmounted. It is a
@@ -374,41 +530,40 @@ fn pivot_root(stage: &Stage<'_>) -> Result<()> {
     call("chdir", rustix::process::chdir(c"/"))
 }
 
-fn file_type(fd: BorrowedFd<'_>) -> Result<FileType> {
+fn file_type(fd: Fd) -> Result<FileType> {
     Ok(FileType::from_raw_mode(call("fstat", rustix::fs::fstat(fd))?.st_mode))
 }
 
-fn is_null(fd: BorrowedFd<'_>) -> bool {
-    rustix::fs::fstat(fd).is_ok_and(|stat| {
-        FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == rustix::fs::makedev(1, 3)
-    })
+fn is_null(stat: &rustix::fs::Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == rustix::fs::makedev(1, 3)
 }
 
 /// A container that could keep the host's `/dev/null` open could change that inode. No symlink is followed and the
 /// node is verified (CVE-2026-88265); an image without one keeps what it has.
-fn reopen_null(stage: &Stage<'_>) -> Result<()> {
+fn reopen_null(stage: &mut Stage<'_>) -> Result<()> {
     for (number, flags) in [(0, OFlags::RDONLY), (1, OFlags::RDWR), (2, OFlags::RDWR)] {
-        if !is_null(sys::borrow(number)) {
+        if !rustix::fs::fstat(sys::borrow(number)).is_ok_and(|stat| is_null(&stat)) {
             continue;
         }
         let opened = root::open_ordinary(stage.root()?, c"/dev/null", flags | OFlags::NOCTTY | OFlags::NONBLOCK);
         let Ok(null) = opened else { continue };
-        if is_null(null.as_fd()) {
-            call("dup3", sys::dup_onto(null.as_fd(), number))?;
+        let null = stage.lend(null);
+        if rustix::fs::fstat(null).is_ok_and(|stat| is_null(&stat)) {
+            call("dup3", sys::dup_onto(null, number))?;
         }
     }
     Ok(())
 }
 
-fn readonly_path(stage: &Stage<'_>, path: &CStr) -> Result<()> {
+fn readonly_path(stage: &mut Stage<'_>, path: &CStr) -> Result<()> {
     let Some(target) = open_if_there(stage, path)? else { return Ok(()) };
-    let tree = clone_tree(target.as_fd(), c"", true)?;
-    set_attributes(tree.as_fd(), true, readonly())?;
-    move_mount(tree.as_fd(), target.as_fd())
+    let tree = clone_of(stage, target, true)?;
+    set_attributes(tree, true, readonly())?;
+    move_mount(tree, target)
 }
 
-fn open_if_there(stage: &Stage<'_>, path: &CStr) -> Result<Option<OwnedFd>> {
-    match root::open(stage.root()?, path, OFlags::PATH) {
+fn open_if_there(stage: &mut Stage<'_>, path: &CStr) -> Result<Option<Fd>> {
+    match stage.open(path, OFlags::PATH) {
         Err(fault) if fault.is(Errno::NOENT) || fault.is(Errno::NOTDIR) => Ok(None),
         result => result.map(Some),
     }
@@ -416,43 +571,49 @@ fn open_if_there(stage: &Stage<'_>, path: &CStr) -> Result<Option<OwnedFd>> {
 
 fn mask(stage: &mut Stage<'_>, path: &CStr) -> Result<()> {
     let Some(target) = open_if_there(stage, path)? else { return Ok(()) };
-    if file_type(target.as_fd())? == FileType::Directory {
-        return mask_directory(stage, target.as_fd());
+    if file_type(target)? == FileType::Directory {
+        return mask_directory(stage, target);
     }
-    if stage.null.is_none() {
-        // CVE-2025-31133: what is bound over /proc/kcore must be the null device and nothing that a symlink leads to.
-        let null = root::open_ordinary(stage.root()?, c"/dev/null", OFlags::PATH | OFlags::NOFOLLOW)
-            .map_err(|fault| fault.with_note(b"container's /dev/null is invalid"))?;
-        if !is_null(null.as_fd()) {
-            return Err(Fault::new("fstat", Errno::NODEV).with_note(b"container's /dev/null is invalid"));
-        }
-        stage.null = Some(null);
-    }
-    let null = stage.null.as_ref().map(AsFd::as_fd).ok_or(Fault::new("openat2", Errno::BADF))?;
-    let tree = clone_tree(null, c"", false)?;
-    move_mount(tree.as_fd(), target.as_fd())
+    let null = verified_null(stage)?;
+    let tree = clone_of(stage, null, false)?;
+    move_mount(tree, target)
 }
 
-fn mask_directory(stage: &mut Stage<'_>, target: BorrowedFd<'_>) -> Result<()> {
-    if let Some(empty) = &stage.empty {
-        let tree = clone_tree(empty.as_fd(), c"", false)?;
-        return move_mount(tree.as_fd(), target);
+/// CVE-2025-31133: what is bound over /proc/kcore must be the null device and nothing that a symlink leads to.
+fn verified_null(stage: &mut Stage<'_>) -> Result<Fd> {
+    const INVALID: &[u8] = b"container's /dev/null is invalid";
+    if let Some(null) = stage.null {
+        return Ok(null);
     }
-    let context = call("fsopen", rustix::mount::fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC))?;
+    let opened = root::open_ordinary(stage.root()?, c"/dev/null", OFlags::PATH | OFlags::NOFOLLOW);
+    let null = stage.lend(opened.map_err(|fault| fault.with_note(INVALID))?);
+    if !is_null(&call("fstat", rustix::fs::fstat(null))?) {
+        return Err(Fault::new("fstat", Errno::NODEV).with_note(INVALID));
+    }
+    stage.null = Some(stage.hold(null));
+    Ok(null)
+}
+
+fn mask_directory(stage: &mut Stage<'_>, target: Fd) -> Result<()> {
+    if let Some(empty) = stage.empty {
+        let tree = clone_of(stage, empty, false)?;
+        return move_mount(tree, target);
+    }
+    let context = open_context(stage, c"tmpfs")?;
     for (key, value) in [(c"source", c"tmpfs"), (c"nr_blocks", c"1"), (c"nr_inodes", c"1")] {
-        explain(&context, call("fsconfig", rustix::mount::fsconfig_set_string(&context, key, value)))?;
+        explain(context, call("fsconfig", rustix::mount::fsconfig_set_string(context, key, value)))?;
     }
-    explain(&context, call("fsconfig", rustix::mount::fsconfig_set_flag(&context, c"ro")))?;
-    let mount = fsmount(&context, &[], readonly().set)?;
-    move_mount(mount.as_fd(), target)?;
-    stage.empty = Some(mount); // attached: dropping it later costs no RCU wait
+    explain(context, call("fsconfig", rustix::mount::fsconfig_set_flag(context, c"ro")))?;
+    let mount = fsmount(context, &[], readonly().set)?;
+    let mount = stage.lend(mount);
+    move_mount(mount, target)?;
+    stage.empty = Some(stage.hold(mount)); // attached: dropping it later costs no RCU wait
     Ok(())
 }
 
 fn chdir(stage: &mut Stage<'_>, path: &CStr) -> Result<()> {
-    let entered = root::open(stage.root()?, path, OFlags::PATH | OFlags::DIRECTORY)
-        .and_then(|dir| call("fchdir", rustix::process::fchdir(dir)));
-    match entered {
+    let entered = stage.open(path, OFlags::PATH | OFlags::DIRECTORY);
+    match entered.and_then(|dir| call("fchdir", rustix::process::fchdir(dir))) {
         // A directory that only the user may enter (root squashed by NFS or FUSE).
         Err(fault) if fault.is(Errno::ACCESS) || fault.is(Errno::PERM) => stage.chdir_as_user = true,
         result => result?,
@@ -477,7 +638,7 @@ fn become_user(uid: u32, gid: u32, groups: Option<&[u32]>) -> Result<()> {
     for number in 0..3 {
         let fd = sys::borrow(number);
         // So that `> /dev/stderr` works for the user. Refused by read-only or foreign files: of no consequence.
-        if !is_null(fd) && rustix::fs::fstat(fd).is_ok_and(|stat| stat.st_uid != uid) {
+        if rustix::fs::fstat(fd).is_ok_and(|stat| stat.st_uid != uid && !is_null(&stat)) {
             let _ = sys::fchown(fd, uid, u32::MAX);
         }
     }

@@ -19,7 +19,7 @@ use crate::container::Container;
 use crate::error::{At, Error, Kind, errno_text};
 use crate::fault::Fault;
 use crate::plan::cgroup::Dir;
-use crate::plan::{Image, Maps, Need, Op, Open, Plan};
+use crate::plan::{Bind, Image, Maps, Need, Op, Open, Plan, Tree};
 use crate::runtime::{CreateOptions, Id};
 use crate::spawn::{Event, Failure, Init, Launch, spawn};
 use crate::state::{self, Record, StateDir};
@@ -182,6 +182,15 @@ impl Making<'_> {
                 let text = format!("unable to setup user: cannot set{kind} to unmapped {kind} {id} in user namespace");
                 Error::new(Kind::Config, format!("{at}: {text}"))
             }
+            Op::AttachRoot { .. } if failure.call == "open_tree" => {
+                let path = self.bundle.spec().root().as_ref().map_or(Path::new(""), |r| r.path().as_path());
+                let path = self.bundle.dir().join(path);
+                Error::new(Kind::Config, invalid_root(at, &path.display(), failure.errno))
+            }
+            Op::Bind(Bind { tree: Tree::Path { path, .. }, .. }) if failure.call == "open_tree" => {
+                let text = format!("{at}.source: open {}: {}", path.to_string_lossy(), errno_text(failure.errno));
+                Error::new(Kind::Config, format!("{}: {text}", step.op.frame()))
+            }
             Op::Filesystem(fs) if failure.note == apply::NOT_ORDINARY => {
                 let text = format!("{at}: filesystem {:?} {}", fs.fstype.to_string_lossy(), failure.note);
                 Error::new(Kind::Os, format!("{}: {text}", step.op.frame()))
@@ -287,12 +296,16 @@ fn open_tree(need: &Need, path: &CStr, recursive: bool) -> Result<OwnedFd, Error
     apply::clone_tree(rustix::fs::CWD, path, recursive).map_err(|fault| {
         let (at, path, errno) = (need.at, path.to_string_lossy(), errno_text(fault.errno));
         let text = match fault.errno {
-            _ if at == At::field("root.path") => format!("{at}: invalid rootfs: stat {path}: {errno}"),
+            _ if at == At::field("root.path") => invalid_root(at, &path, fault.errno),
             libc::ENOENT | libc::EACCES | libc::ENOTDIR => format!("{at}: open {path}: {errno}"),
             _ => format!("{at}: {} {path}: {errno}", fault.call),
         };
         Error::new(Kind::Os, text).with_errno(fault.errno).with_at(at)
     })
+}
+
+fn invalid_root(at: At, path: &dyn std::fmt::Display, errno: i32) -> String {
+    format!("{at}: invalid rootfs: stat {path}: {}", errno_text(errno))
 }
 
 fn write_maps(pid: u32, maps: &Maps) -> Result<(), Error> {

@@ -82,6 +82,9 @@ pub(crate) fn parent<'p>(root: BorrowedFd<'_>, path: &'p CStr) -> Result<(OwnedF
 /// Makes what `path` lacks, component by component. A dangling symlink is followed inside the root by making its
 /// target (images have /var/run → /run and no /run).
 fn make(root: BorrowedFd<'_>, path: &CStr, last: Make) -> Result<OwnedFd> {
+    if let Some(made) = make_last(root, path.to_bytes(), last)? {
+        return Ok(made);
+    }
     let mut path = Buffer::from(path.to_bytes())?;
     for _ in 0..MAX_SYMLINKS {
         match make_once(root, &path, last)? {
@@ -90,6 +93,22 @@ fn make(root: BorrowedFd<'_>, path: &CStr, last: Make) -> Result<OwnedFd> {
         }
     }
     Err(Fault::new("openat2", Errno::LOOP))
+}
+
+/// The common case: only the last component is missing.
+fn make_last(root: BorrowedFd<'_>, path: &[u8], last: Make) -> Result<Option<OwnedFd>> {
+    let Some(slash) = path.iter().rposition(|b| *b == b'/') else { return Ok(None) };
+    let (above, name) = path.split_at_checked(slash).unwrap_or((path, b""));
+    let name = name.get(1..).unwrap_or(b"");
+    if matches!(name, b"" | b"." | b"..") {
+        return Ok(None);
+    }
+    let mut dir = Buffer::new();
+    dir.push(if above.is_empty() { b"/" } else { above })?;
+    match open(root, dir.as_cstr(), OFlags::PATH | OFlags::DIRECTORY) {
+        Err(fault) if fault.is(Errno::NOENT) => Ok(None),
+        result => make_component(result?.as_fd(), name, last),
+    }
 }
 
 enum Made {
@@ -147,7 +166,9 @@ fn make_component(dir: BorrowedFd<'_>, name: &[u8], kind: Make) -> Result<Option
         Err(Errno::LOOP | Errno::NOTDIR) => Ok(None),
         result => {
             let fd = call("openat", result)?;
-            Ok((!is_symlink(fd.as_fd())?).then_some(fd))
+            // O_DIRECTORY has refused a symlink already.
+            let link = kind == Make::File && is_symlink(fd.as_fd())?;
+            Ok((!link).then_some(fd))
         }
     }
 }

@@ -97,7 +97,7 @@ pub(crate) fn spawn(launch: &Launch<'_>) -> Result<Init> {
         "socketpair",
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None),
     )?;
-    let mut child = Child::prepare(launch, ours.as_raw_fd(), theirs.as_raw_fd());
+    let mut child = Child::prepare(launch, theirs.as_raw_fd());
     let mut pidfd: RawFd = -1;
     let mut flags = CLONE_PIDFD | CLONE_CLEAR_SIGHAND | launch.plan.spawn.flags;
     if launch.cgroup.is_some() {
@@ -231,8 +231,8 @@ struct Child<'a> {
     stage: Stage<'a>,
     stdio: [RawFd; 3],
     channel: RawFd,
-    /// Numbers that stay open, ascending.
-    keep: Vec<u32>,
+    /// The first number that is not the program's.
+    first_own: u32,
     images: Vec<Pointers>,
     signal_mask: u64,
     /// Which candidate of the program's image was found.
@@ -245,22 +245,17 @@ struct Child<'a> {
 }
 
 impl<'a> Child<'a> {
-    fn prepare(launch: &Launch<'a>, parents_end: RawFd, channel: RawFd) -> Self {
+    fn prepare(launch: &Launch<'a>, channel: RawFd) -> Self {
         let numbers: Vec<RawFd> = launch.fds.iter().map(AsRawFd::as_raw_fd).collect();
         let stdio = launch.stdio.each_ref().map(|fd| fd.as_ref().map_or(-1, AsRawFd::as_raw_fd));
-        let preserved = (3..3 + launch.plan.spawn.preserve_fds).map(u32::cast_signed);
-        let mut keep: Vec<u32> =
-            numbers.iter().copied().chain([channel]).chain(preserved).filter_map(|fd| u32::try_from(fd).ok()).collect();
-        keep.retain(|fd| i32::try_from(*fd) != Ok(parents_end));
-        keep.sort_unstable();
         // The vector lives as long as the child, which never returns: leaking it gives the stage a plain slice.
         let fds: &'static [RawFd] = Vec::leak(numbers);
         Child {
             plan: launch.plan,
-            stage: Stage::new(fds),
+            stage: Stage::new(fds, [channel].into_iter()),
             stdio,
             channel,
-            keep,
+            first_own: 3 + launch.plan.spawn.preserve_fds,
             images: launch.plan.images.iter().map(Pointers::new).collect(),
             signal_mask: launch.signal_mask,
             program: 0,
@@ -276,7 +271,7 @@ impl<'a> Child<'a> {
         }
         let plan = self.plan;
         for (number, step) in (0u32..).zip(&plan.steps) {
-            if let Err(fault) = self.step(&step.op) {
+            if let Err(fault) = self.stage.sweep_if_due(self.first_own).and_then(|()| self.step(&step.op)) {
                 self.fail(number, &fault);
             }
         }
@@ -289,7 +284,8 @@ impl<'a> Child<'a> {
                 call("dup3", sys::dup_onto(sys::borrow(fd), number))?;
             }
         }
-        self.close_foreign(3)?;
+        // Descriptors of the caller that are not close-on-exec, and the parent's ends of other containers' channels.
+        self.stage.sweep(self.first_own)?;
         call("rt_sigaction", sys::default_signal(libc::SIGPIPE))?;
         rustix::process::umask(Mode::empty());
         self.lead()?;
@@ -304,19 +300,6 @@ impl<'a> Child<'a> {
         Ok(())
     }
 
-    /// Closes what is not ours: descriptors of the caller that are not close-on-exec, and other containers' channels,
-    /// which must not be kept open by us.
-    fn close_foreign(&self, from: u32) -> Result<()> {
-        let mut next = from;
-        for fd in self.keep.iter().copied().filter(|fd| *fd >= from) {
-            if fd > next {
-                call("close_range", sys::close_range(next, fd - 1, false))?;
-            }
-            next = fd + 1;
-        }
-        call("close_range", sys::close_range(next, u32::MAX, false))
-    }
-
     fn step(&mut self, op: &Op) -> Result<()> {
         match op {
             Op::Fork(flags) => self.fork(*flags),
@@ -328,11 +311,14 @@ impl<'a> Child<'a> {
             Op::Hook(hook) => self.hook(hook),
             Op::ArmStart => {
                 let flags = OFlags::PATH | OFlags::DIRECTORY;
-                self.own_fds = Some(open_same_mount(self.stage.proc()?, c"self/fd", flags)?);
+                let dir = open_same_mount(self.stage.proc()?, c"self/fd", flags)?;
+                self.stage.hold(sys::borrow(dir.as_raw_fd()));
+                self.own_fds = Some(dir);
                 Ok(())
             }
             Op::FindProgram => self.find_program(),
             Op::Ready => {
+                self.stage.sweep(self.first_own)?;
                 self.report(KIND_READY, 0);
                 self.wait_for_go()
             }
@@ -427,12 +413,9 @@ impl<'a> Child<'a> {
     /// program and its interpreter (CVE-2024-21626). What stays is a socket or FIFO that is close-on-exec. A seccomp
     /// profile may refuse `close_range`: everything is close-on-exec from birth.
     fn close_all_but_the_reports(&mut self, from: u32) {
-        self.keep.clear(); // frees nothing: the memory stays
         let reports = self.fifo.as_ref().map_or(self.channel, AsRawFd::as_raw_fd);
-        if let Ok(fd) = u32::try_from(reports) {
-            self.keep.push(fd); // within capacity: the channel was in it
-        }
-        let _ = self.close_foreign(from);
+        self.stage.hold_only(reports);
+        let _ = self.stage.sweep(from);
     }
 
     fn exec(&mut self) -> Fault {
@@ -485,7 +468,7 @@ impl<'a> Child<'a> {
         if hook.list == "createContainer" {
             let _ = self.stage.enter_rootfs(); // runc's cwd for it; the path of the hook is still the host's
         }
-        let _ = sys::close_range(3, u32::MAX, false);
+        let _ = sys::close_range(3, u32::MAX);
         // Without a pid namespace of its own the hook would outlive an init that is killed.
         let _ = sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL.unsigned_abs().into(), 0);
         complain(&self.exec_image(hook.image, 0));

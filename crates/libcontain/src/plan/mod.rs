@@ -23,7 +23,8 @@ use std::path::Path;
 use oci_spec::runtime::{Hook, Process, Spec};
 
 pub use self::op::{
-    Bind, ContainerHook, Device, Filesystem, Gate, Image, Mountpoint, Need, Op, Open, Param, Slot, Step, Tree,
+    Bind, CgroupV1, ContainerHook, Device, Filesystem, Gate, Hierarchy, HierarchyContent, Image, Mountpoint, Need, Op,
+    Open, Param, Slot, Step, Tasks, Tree,
 };
 use crate::error::{At, Level, Problem};
 use crate::host::Host;
@@ -190,12 +191,28 @@ impl<'a> Planner<'a> {
         let at = At::field("linux.cgroupsPath");
         let v1: Vec<usize> = self.cgroup.dirs.iter().enumerate().filter(|(_, d)| !d.v2).map(|(i, _)| i).collect();
         if !v1.is_empty() {
-            let slots = v1.into_iter().map(|i| self.need(at, Open::CgroupTasks(i))).collect();
-            self.step(at, Op::JoinCgroup(slots));
+            let tasks = v1.into_iter().map(|i| self.tasks(at, i)).collect();
+            let tolerate = self.cgroup.tolerate_failure;
+            self.step(at, Op::JoinCgroup { tasks, tolerate });
         }
         if self.ns.is_new(libc_flag::NEWCGROUP) {
             self.step(self.ns.at(libc_flag::NEWCGROUP), Op::Unshare(libc_flag::NEWCGROUP));
         }
+    }
+
+    fn tasks(&mut self, at: At, index: usize) -> Tasks {
+        if self.opens_in_parent() {
+            return Tasks::Slot(self.need(at, Open::CgroupTasks(index)));
+        }
+        let dir = self.cgroup.dirs.get(index).map_or_else(String::new, cgroup::Dir::absolute);
+        Tasks::Path(self.text(at, dir + "/tasks"))
+    }
+
+    /// Whether the parent opens host paths for init. Only if init is less than the parent is: in a user namespace it may
+    /// neither pass directories nor write files that belong to the host's root. Otherwise init opens them, which costs no
+    /// descriptor in the parent.
+    fn opens_in_parent(&self) -> bool {
+        self.ns.has(libc_flag::NEWUSER) && self.host.is_privileged()
     }
 
     fn keyring(&mut self) {
@@ -281,7 +298,8 @@ impl<'a> Planner<'a> {
         let mut sorted: Vec<_> = map.iter().collect();
         sorted.sort(); // a HashMap has no order, a plan must have one
         for (key, value) in sorted {
-            let path = self.text(at, sysctl_path(key));
+            let Ok(path) = crate::check::sysctl_path(key) else { continue }; // told by check
+            let path = self.text(at, format!("sys/{path}"));
             let value = self.text(at, value.as_str());
             self.step(at, Op::Sysctl(path, value));
         }
@@ -300,7 +318,10 @@ impl<'a> Planner<'a> {
             self.step(at, Op::Rlimit(limit.resource, limit.soft, limit.hard));
         }
         let cwd = self.text(At::field("process.cwd"), process.cwd().as_os_str().as_encoded_bytes());
-        self.step(At::field("process.cwd"), Op::Chdir(cwd.clone()));
+        let below_root = cwd.as_bytes() != b"/"; // where init is anyway
+        if below_root {
+            self.step(At::field("process.cwd"), Op::Chdir(cwd.clone()));
+        }
         if !no_new_privs {
             self.seccomp();
         }
@@ -318,7 +339,9 @@ impl<'a> Planner<'a> {
                 self.step(At::field("process.capabilities.ambient"), Op::Ambient(caps.ambient));
             }
         }
-        self.step(At::field("process.cwd"), Op::ChdirAsUser(cwd));
+        if below_root {
+            self.step(At::field("process.cwd"), Op::ChdirAsUser(cwd));
+        }
         self.program(process);
         self.step(At::field("process.args[0]"), Op::FindProgram);
         if no_new_privs {
@@ -383,23 +406,6 @@ impl<'a> Planner<'a> {
 
 fn any(list: &Option<Vec<Hook>>) -> bool {
     list.as_ref().is_some_and(|list| !list.is_empty())
-}
-
-/// A sysctl's path below procfs. As in sysctl.d(5), if the first separator is a slash, slashes separate and dots belong to
-/// names (`net/ipv4/conf/eth0.1/forwarding`); otherwise dots separate and a slash stands for a dot in a name.
-fn sysctl_path(key: &str) -> String {
-    let slashes = key.chars().find(|c| matches!(c, '.' | '/')) == Some('/');
-    let path = if slashes {
-        key.to_owned()
-    } else {
-        let swap = |c| match c {
-            '.' => '/',
-            '/' => '.',
-            c => c,
-        };
-        key.chars().map(swap).collect()
-    };
-    format!("sys/{path}")
 }
 
 /// Linux constants with the types that the plan uses.

@@ -34,7 +34,7 @@ pub enum Open {
     },
     /// The container's own directory in the n-th hierarchy of the cgroup plan, as a detached mount.
     CgroupTree(usize),
-    /// The `tasks` file of the n-th v1 hierarchy of the cgroup plan, for writing.
+    /// The `tasks` file of the n-th hierarchy of the cgroup plan, for writing.
     CgroupTasks(usize),
     /// A namespace file, which must be of this kind (`CLONE_NEW*`).
     Namespace {
@@ -62,6 +62,46 @@ pub enum Tree {
         /// With the mounts below it.
         recursive: bool,
     },
+}
+
+/// A `tasks` file of a v1 hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tasks {
+    /// Opened by the parent.
+    Slot(Slot),
+    /// Opened by init itself, before the root changes: host path.
+    Path(CString),
+}
+
+/// One v1 hierarchy as the container sees it, a directory in the tmpfs of a cgroup mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hierarchy {
+    /// Directory name: `memory`, `cpu,cpuacct`.
+    pub name: CString,
+    /// Links to it: `cpu`, `cpuacct`.
+    pub links: Vec<CString>,
+    /// What is mounted there.
+    pub content: HierarchyContent,
+}
+
+/// What a container sees of a v1 hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HierarchyContent {
+    /// Its own directory only, bound.
+    Own(Tree),
+    /// The hierarchy, whose root a cgroup namespace hides.
+    Mount(Vec<Param>),
+}
+
+/// A cgroup mount on a v1 host: a tmpfs with a directory per hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CgroupV1 {
+    /// The tmpfs.
+    pub tmpfs: Filesystem,
+    /// What is in it.
+    pub hierarchies: Vec<Hierarchy>,
+    /// `MOUNT_ATTR_*` of each hierarchy; read-only is also the tmpfs's.
+    pub attr: u64,
 }
 
 /// One thing that init does, and the config member that asked for it.
@@ -207,7 +247,12 @@ pub enum Op {
     /// Clone the next process and hand over to it: pid and time namespaces hold for children only.
     Fork(u64),
     /// Write `0` to these `tasks` files: the calling thread moves itself, which needs no RCU grace period.
-    JoinCgroup(Vec<Slot>),
+    JoinCgroup {
+        /// One per hierarchy.
+        tasks: Vec<Tasks>,
+        /// Those that are not there or not ours to write are left out (rootless).
+        tolerate: bool,
+    },
     /// Write `/proc/self/oom_score_adj`.
     OomScore(CString),
     /// Join a new session keyring of this name and add these permissions to it.
@@ -231,6 +276,8 @@ pub enum Op {
     Bind(Bind),
     /// New file system.
     Filesystem(Filesystem),
+    /// The hierarchies of a v1 host.
+    CgroupV1(CgroupV1),
     /// Make the mount at this path read-only, now that nothing more is made in it.
     RemountReadonly(CString),
     /// Device node.

@@ -14,7 +14,9 @@ use super::libc_flag::{
     MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE, NEWCGROUP, NEWNS, NEWUSER,
 };
 use super::mount_options::{self, Options};
-use super::{Bind, Device, Filesystem, Mountpoint, Op, Open, Param, Planner, Tree};
+use super::{
+    Bind, CgroupV1, Device, Filesystem, Hierarchy, HierarchyContent, Mountpoint, Op, Open, Param, Planner, Tree,
+};
 use crate::error::{At, Problem};
 use crate::plan::cgroup::Mode;
 
@@ -73,6 +75,8 @@ impl Planner<'_> {
         // directory on the way to the rootfs has to be open to a user namespace.
         let on = if self.has_hooks_before_pivot() { path } else { c"/".into() };
         self.step(at, Op::AttachRoot { on, tree, inherit });
+        // What init copies in its own mount namespace has the propagation of that namespace already.
+        let inherit = if self.opens_in_parent() { inherit } else { 0 };
         let mounts: Vec<Mount> = self.spec.mounts().iter().flatten().cloned().collect();
         for (i, mount) in mounts.iter().enumerate() {
             self.mount(i, mount, inherit);
@@ -112,9 +116,9 @@ impl Planner<'_> {
         }
     }
 
-    /// A host tree: cloned by the parent if it may, else by init.
+    /// A host tree.
     fn tree(&mut self, at: At, path: CString, recursive: bool) -> Tree {
-        if self.host.is_privileged() {
+        if self.opens_in_parent() {
             Tree::Slot(self.need(at, Open::Tree { path, recursive }))
         } else {
             Tree::Path { path, recursive }
@@ -160,6 +164,11 @@ impl Planner<'_> {
     }
 
     fn filesystem(&mut self, at: At, target: CString, fstype: &str, source: &[u8], options: &Options) {
+        let filesystem = self.new_filesystem(at, target, fstype, source, options);
+        self.step(at, Op::Filesystem(filesystem));
+    }
+
+    fn new_filesystem(&mut self, at: At, target: CString, fstype: &str, source: &[u8], options: &Options) -> Filesystem {
         let late = remounts_late(fstype, target.as_bytes());
         let mut params = Vec::new();
         if !source.is_empty() {
@@ -187,7 +196,7 @@ impl Planner<'_> {
         let may_cover_proc = fstype == "proc" || may_cover(path);
         let fstype = self.text(at, fstype);
         let propagation = options.propagation.clone();
-        self.step(at, Op::Filesystem(Filesystem { target, fstype, params, attr, propagation, mountpoint, is_proc, may_cover_proc }));
+        Filesystem { target, fstype, params, attr, propagation, mountpoint, is_proc, may_cover_proc }
     }
 
     /// A file system that is to be read-only but in which something is made after mounting it (mountpoints below it,
@@ -229,31 +238,25 @@ impl Planner<'_> {
             data: vec![("mode".into(), Some("755".into()))],
             ..Options::default()
         };
-        self.filesystem(at, target.clone(), "tmpfs", b"cgroup", &tmpfs);
-        let below = |name: &str| [target.as_bytes(), b"/", name.as_bytes()].concat();
-        let hierarchies: Vec<(usize, String)> =
-            self.cgroup.dirs.iter().enumerate().filter(|(_, d)| !d.v2).map(|(i, d)| (i, d.mount.clone())).collect();
-        for (i, name) in hierarchies {
-            let path = self.text(at, below(&name));
-            if self.ns.is_new(NEWCGROUP) {
-                let mut own = options.clone();
-                own.data = hierarchy_parameters(&name);
-                self.filesystem(at, path, "cgroup", b"cgroup", &own);
-            } else {
-                let tree = Tree::Slot(self.need(at, Open::CgroupTree(i)));
-                let propagation = options.propagation.clone();
-                let bind = Bind { target: path, tree, inherit: MS_PRIVATE, set: options.set, clear: 0, drop: 0, propagation, may_cover_proc: false };
-                self.step(at, Op::Bind(bind));
-            }
-            for alias in name.split(',').filter(|a| *a != name) {
-                let link = self.text(at, below(alias));
-                let to = self.text(at, name.as_str());
-                self.step(at, Op::Symlink(to, link));
-            }
-        }
-        if options.set & ATTR_RDONLY != 0 {
-            self.step(at, Op::RemountReadonly(target.clone()));
-        }
+        let tmpfs = self.new_filesystem(at, target.clone(), "tmpfs", b"cgroup", &tmpfs);
+        let dirs: Vec<_> = self.cgroup.dirs.iter().enumerate().filter(|(_, d)| !d.v2).collect();
+        // An ordinary user can neither copy the host's mounts nor mount hierarchies that he may not see.
+        let dirs = if self.host.is_privileged() { dirs } else { vec![] };
+        let named: Vec<_> = dirs.into_iter().map(|(i, d)| (i, d.mount.clone(), d.absolute())).collect();
+        let hierarchies = named.into_iter().map(|(i, name, dir)| self.hierarchy(at, i, &name, dir)).collect();
+        self.step(at, Op::CgroupV1(CgroupV1 { tmpfs, hierarchies, attr: options.set }));
+    }
+
+    fn hierarchy(&mut self, at: At, index: usize, name: &str, dir: String) -> Hierarchy {
+        let content = if self.ns.is_new(NEWCGROUP) {
+            HierarchyContent::Mount(hierarchy_parameters(name))
+        } else if self.opens_in_parent() {
+            HierarchyContent::Own(Tree::Slot(self.need(at, Open::CgroupTree(index))))
+        } else {
+            HierarchyContent::Own(Tree::Path { path: self.text(at, dir), recursive: false })
+        };
+        let links = name.split(',').filter(|alias| *alias != name).map(|alias| self.text(at, alias)).collect();
+        Hierarchy { name: self.text(at, name), links, content }
     }
 
     fn devices(&mut self) {
@@ -367,11 +370,14 @@ fn remounts_late(fstype: &str, target: &[u8]) -> bool {
 }
 
 /// Parameters that select a v1 hierarchy: its controllers, or its name.
-fn hierarchy_parameters(dir: &str) -> Vec<(String, Option<String>)> {
-    match dir {
-        "systemd" => vec![("none".into(), None), ("name".into(), Some("systemd".into()))],
-        controllers => controllers.split(',').map(|c| (c.into(), None)).collect(),
-    }
+fn hierarchy_parameters(dir: &str) -> Vec<Param> {
+    let flag = |name: &str| Param { key: CString::new(name).unwrap_or_default(), value: None };
+    let source = Param { key: c"source".into(), value: Some(c"cgroup".into()) };
+    let select = match dir {
+        "systemd" => vec![flag("none"), Param { key: c"name".into(), value: Some(c"systemd".into()) }],
+        controllers => controllers.split(',').map(flag).collect(),
+    };
+    [source].into_iter().chain(select).collect()
 }
 
 fn may_cover(path: &Path) -> bool {

@@ -8,7 +8,7 @@ use super::libc_flag::{
     MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE, NEWCGROUP, NEWIPC, NEWNET, NEWNS, NEWPID, NEWTIME, NEWUSER,
     NEWUTS,
 };
-use super::{Bind, Filesystem, Gate, Image, Op, Open, Plan, Tree};
+use super::{Bind, CgroupV1, Filesystem, Gate, HierarchyContent, Image, Op, Open, Plan, Tasks, Tree};
 
 const NAMESPACES: [(u64, &str); 8] = [
     (NEWPID, "PID"),
@@ -116,7 +116,13 @@ impl fmt::Display for Op {
             Op::Unshare(flags) => write!(f, "unshare {}", namespaces(*flags)),
             Op::SetNs(slot, kind) => write!(f, "setns {} need {}", namespaces(*kind), slot.0),
             Op::Fork(flags) => write!(f, "clone init {}", namespaces(*flags)),
-            Op::JoinCgroup(slots) => write!(f, "join {} v1 cgroups", slots.len()),
+            Op::JoinCgroup { tasks, tolerate } => {
+                write!(f, "join v1 cgroups{}:", if *tolerate { ", those that are there" } else { "" })?;
+                tasks.iter().try_for_each(|tasks| match tasks {
+                    Tasks::Slot(slot) => write!(f, " need {}", slot.0),
+                    Tasks::Path(path) => write!(f, " {}", text(path)),
+                })
+            }
             Op::OomScore(score) => write!(f, "oom_score_adj {}", text(score)),
             Op::Keyring(name, _) => write!(f, "join session keyring {}", text(name)),
             Op::LoopbackUp => f.write_str("lo up"),
@@ -128,6 +134,7 @@ impl fmt::Display for Op {
             Op::OpenRoot(path) => write!(f, "root {}", text(path)),
             Op::Bind(bind) => bind.fmt(f),
             Op::Filesystem(fs) => fs.fmt(f),
+            Op::CgroupV1(mount) => mount.fmt(f),
             Op::RemountReadonly(path) => write!(f, "make {} read-only", text(path)),
             Op::Device(device) => {
                 let (major, minor) = ((device.rdev >> 8) & 0xfff, device.rdev & 0xff);
@@ -193,6 +200,19 @@ impl fmt::Display for Filesystem {
     }
 }
 
+impl fmt::Display for CgroupV1 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} with", self.tmpfs)?;
+        for hierarchy in &self.hierarchies {
+            match &hierarchy.content {
+                HierarchyContent::Own(tree) => write!(f, " {}: {}", text(&hierarchy.name), Shows(tree))?,
+                HierarchyContent::Mount(_) => write!(f, " {}", text(&hierarchy.name))?,
+            }
+        }
+        write!(f, " {}", attributes(self.attr))
+    }
+}
+
 struct Shows<'a>(&'a Tree);
 
 impl fmt::Display for Shows<'_> {
@@ -210,7 +230,7 @@ impl Op {
     pub fn frame(&self) -> String {
         match self {
             Op::Bind(bind) => format!("error mounting {} to rootfs at {:?}", Shows(&bind.tree), text(&bind.target)),
-            Op::Filesystem(fs) => {
+            Op::Filesystem(fs) | Op::CgroupV1(CgroupV1 { tmpfs: fs, .. }) => {
                 let source = fs.params.iter().find(|p| p.key.as_c_str() == c"source").and_then(|p| p.value.as_ref());
                 let source = source.map_or_else(|| text(&fs.fstype), |s| text(s));
                 format!("error mounting {source:?} to rootfs at {:?}", text(&fs.target))

@@ -88,17 +88,10 @@ pub(crate) fn borrow(fd: RawFd) -> BorrowedFd<'static> {
     unsafe { BorrowedFd::borrow_raw(fd) }
 }
 
-/// `close(2)` by number; errors are of no interest.
-pub(crate) fn close(fd: RawFd) {
-    // SAFETY: closes one descriptor of this process; the caller does not use the number again.
-    unsafe { libc::syscall(libc::SYS_close, fd) };
-}
-
-/// `close_range(2)`, Linux 5.9; `cloexec` marks instead of closing (5.11).
-pub(crate) fn close_range(first: u32, last: u32, cloexec: bool) -> Result<()> {
-    let flags = if cloexec { libc::CLOSE_RANGE_CLOEXEC } else { 0 };
-    // SAFETY: no memory is passed.
-    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) }).map(drop)
+/// `close_range(2)`, Linux 5.9.
+pub(crate) fn close_range(first: u32, last: u32) -> Result<()> {
+    // SAFETY: closes descriptors of the child, which uses none of these numbers again.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
 }
 
 /// `struct mount_attr` of `mount_setattr(2)`.
