@@ -29,13 +29,11 @@ pub fn delete(globals: &Globals<'_>, args: &Parsed) -> anyhow::Result<u8> {
     let (runtime, id, force) = (globals.runtime(), id(args.operand(0))?, args.is_set("force"));
     match runtime.container(&id) {
         Ok(container) => globals.log.warnings(&container.delete(force)?),
-        Err(missing) if missing.kind() == Kind::NotFound => {
-            match runtime.remove_remains(&id) {
-                Err(error) if error.kind() != Kind::NotFound => return Err(error.into()),
-                _ if force => {}
-                _ => return Err(missing.into()),
-            }
-        }
+        Err(missing) if missing.kind() == Kind::NotFound => match runtime.remove_remains(&id) {
+            Err(error) if error.kind() != Kind::NotFound => return Err(error.into()),
+            _ if force => {}
+            _ => return Err(missing.into()),
+        },
         Err(other) => return Err(other.into()),
     }
     Ok(0)

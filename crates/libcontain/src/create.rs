@@ -277,7 +277,7 @@ fn acquire_one(plan: &Plan, dir: &StateDir, need: &Need) -> Result<OwnedFd, Erro
         Open::Namespace { path, kind } => {
             let fd = open(need, Path::new(OsStr::from_bytes(path.to_bytes())), OFlags::RDONLY)?;
             if sys::namespace_kind(fd.as_fd()) != Ok(*kind) {
-                let text = format!("{}.path: {path:?} is not a namespace of this type", need.at);
+                let text = format!("{}: {path:?} is not a namespace of this type", need.at);
                 return Err(Error::new(Kind::Config, text).with_at(need.at));
             }
             Ok(fd)

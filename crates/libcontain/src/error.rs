@@ -209,7 +209,9 @@ pub(crate) fn os_text(error: &io::Error) -> String {
     // "Is a directory" is "is a directory" there, but names such as "RFS specific error" keep their capitals.
     let mut chars = text.chars();
     match (chars.next(), chars.as_str()) {
-        (Some(first), rest) if rest.starts_with(|c: char| !c.is_uppercase()) => first.to_lowercase().chain(rest.chars()).collect(),
+        (Some(first), rest) if rest.starts_with(|c: char| !c.is_uppercase()) => {
+            first.to_lowercase().chain(rest.chars()).collect()
+        }
         _ => text.to_owned(),
     }
 }
@@ -235,7 +237,12 @@ mod tests {
 
     #[test]
     fn errnos_read_as_gos() {
-        for (errno, text) in [(2, "no such file or directory"), (13, "permission denied"), (21, "is a directory"), (8, "exec format error")] {
+        for (errno, text) in [
+            (2, "no such file or directory"),
+            (13, "permission denied"),
+            (21, "is a directory"),
+            (8, "exec format error"),
+        ] {
             assert_eq!(errno_text(errno), text);
         }
     }

@@ -55,6 +55,9 @@ mod tests {
             r#"{"ociVersion":"1.3.0","id":"c1","status":"creating","pid":42,"bundle":"/b","annotations":{"a":"1","b":"\"quoted\""}}"#
         );
         let stopped = document(&super::halves("c1", "stopped", "/b", &BTreeMap::new()), None);
-        assert_eq!(String::from_utf8(stopped).unwrap(), r#"{"ociVersion":"1.3.0","id":"c1","status":"stopped","bundle":"/b"}"#);
+        assert_eq!(
+            String::from_utf8(stopped).unwrap(),
+            r#"{"ociVersion":"1.3.0","id":"c1","status":"stopped","bundle":"/b"}"#
+        );
     }
 }

@@ -66,7 +66,9 @@ fn run_one(hook: &Hook, state: &[u8], cwd: &Path) -> Result<(), String> {
     if cwd.is_dir() {
         command.current_dir(cwd);
     }
-    let mut child = command.spawn().map_err(|error| format!("fork/exec {}: {}", hook.path().display(), crate::error::os_text(&error)))?;
+    let mut child = command
+        .spawn()
+        .map_err(|error| format!("fork/exec {}: {}", hook.path().display(), crate::error::os_text(&error)))?;
     let late = match hook.timeout() {
         Some(seconds) => !ends_within(child.id(), seconds).map_err(say)?,
         None => false,

@@ -51,20 +51,37 @@ fn resolve(dir: BorrowedFd<'_>, path: &CStr, flags: OFlags, how: ResolveFlags) -
     }
 }
 
-/// The directory at `path`, made with its parents if missing, and whether it was there.
-pub(crate) fn directory(root: BorrowedFd<'_>, path: &CStr) -> Result<(OwnedFd, bool)> {
-    match open(root, path, OFlags::PATH | OFlags::DIRECTORY) {
-        Err(fault) if fault.is(Errno::NOENT) => Ok((make(root, path, Make::Directory)?, false)),
-        result => result.map(|fd| (fd, true)),
-    }
+/// A place to mount on or to make something in.
+pub(crate) struct Place {
+    pub fd: OwnedFd,
+    /// It was there before.
+    pub existed: bool,
+    /// No symlink led to it: it is what its path says.
+    pub straight: bool,
+}
+
+/// The directory at `path`, made with its parents if missing.
+pub(crate) fn directory(root: BorrowedFd<'_>, path: &CStr) -> Result<Place> {
+    place(root, path, OFlags::PATH | OFlags::DIRECTORY, Make::Directory)
 }
 
 /// The file at `path`, made empty with its parents if missing.
-pub(crate) fn file(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd> {
-    match open(root, path, OFlags::PATH) {
-        Err(fault) if fault.is(Errno::NOENT) => make(root, path, Make::File),
-        result => result,
+pub(crate) fn file(root: BorrowedFd<'_>, path: &CStr) -> Result<Place> {
+    place(root, path, OFlags::PATH, Make::File)
+}
+
+fn place(root: BorrowedFd<'_>, path: &CStr, flags: OFlags, kind: Make) -> Result<Place> {
+    match open_ordinary(root, path, flags) {
+        Ok(fd) => return Ok(Place { fd, existed: true, straight: true }),
+        // No symlink before the gap, so following would not find it either.
+        Err(fault) if fault.is(Errno::NOENT) => {}
+        Err(fault) if fault.is(Errno::LOOP) => match open(root, path, flags) {
+            Err(fault) if fault.is(Errno::NOENT) => {}
+            result => return result.map(|fd| Place { fd, existed: true, straight: false }),
+        },
+        Err(fault) => return Err(fault),
     }
+    Ok(Place { fd: make(root, path, kind)?, existed: false, straight: false })
 }
 
 /// The parent directory of `path`, made if missing, and the last component.
@@ -72,11 +89,12 @@ pub(crate) fn parent<'p>(root: BorrowedFd<'_>, path: &'p CStr) -> Result<(OwnedF
     let bytes = path.to_bytes_with_nul();
     let slash = bytes.iter().rposition(|b| *b == b'/');
     let name = bytes.get(slash.map_or(0, |s| s + 1)..).and_then(|b| CStr::from_bytes_with_nul(b).ok());
-    let name = name.filter(|n| !matches!(n.to_bytes(), b"" | b"." | b"..")).ok_or(Fault::new("openat2", Errno::INVAL))?;
+    let name =
+        name.filter(|n| !matches!(n.to_bytes(), b"" | b"." | b"..")).ok_or(Fault::new("openat2", Errno::INVAL))?;
     let mut dir = Buffer::new();
     dir.push(b"/")?;
     dir.push(bytes.get(..slash.unwrap_or(0)).unwrap_or(&[]))?;
-    Ok((directory(root, dir.as_cstr())?.0, name))
+    Ok((directory(root, dir.as_cstr())?.fd, name))
 }
 
 /// Makes what `path` lacks, component by component. A dangling symlink is followed inside the root by making its
@@ -273,7 +291,7 @@ mod tests {
     }
 
     fn make_dir(dir: &Path, path: &str) -> Result<bool> {
-        directory(root(dir).as_fd(), &CString::new(path).unwrap()).map(|(_, existed)| existed)
+        directory(root(dir).as_fd(), &CString::new(path).unwrap()).map(|place| place.existed)
     }
 
     #[test]

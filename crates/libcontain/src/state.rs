@@ -169,7 +169,9 @@ impl StateDir {
         let path = root.join(id);
         let made = rustix::fs::mkdir(&path, Mode::from_raw_mode(0o711));
         let made = match made {
-            Err(rustix::io::Errno::NOENT) => make_root(root).and_then(|()| Ok(rustix::fs::mkdir(&path, Mode::from_raw_mode(0o711))?)),
+            Err(rustix::io::Errno::NOENT) => {
+                make_root(root).and_then(|()| Ok(rustix::fs::mkdir(&path, Mode::from_raw_mode(0o711))?))
+            }
             result => result.map_err(io::Error::from),
         };
         match made {
@@ -246,7 +248,8 @@ impl StateDir {
     pub fn make_fifo(&self) -> Result<(), Error> {
         let what = |call: &str| format!("{call} {}", self.path.join(EXEC_FIFO).display());
         let mode = Mode::from_raw_mode(0o622);
-        rustix::fs::mknodat(&self.fd, EXEC_FIFO, rustix::fs::FileType::Fifo, mode, 0).map_err(|e| Error::os(what("mkfifo"), e))?;
+        rustix::fs::mknodat(&self.fd, EXEC_FIFO, rustix::fs::FileType::Fifo, mode, 0)
+            .map_err(|e| Error::os(what("mkfifo"), e))?;
         // The caller's umask has taken bits from the mode.
         rustix::fs::chmodat(&self.fd, EXEC_FIFO, mode, AtFlags::empty()).map_err(|e| Error::os(what("chmod"), e))
     }

@@ -194,9 +194,14 @@ const MACHINE: &[Case] = &[
         &["mounts[3]", "nosuchfs", "no such device"],
     ),
     case(
-        "bind with data",
-        set!("/mounts/-" = { "destination": "/mnt", "type": "bind", "source": "/tmp", "options": ["bind", "size=1m"] }),
-        &["mounts[3]", "size=1m | filesystem-specific options"],
+        "mount over a file of procfs",
+        set!("/mounts/-" = { "destination": "/proc/sys/../keys", "type": "bind", "source": "/tmp", "options": ["bind"] }),
+        &["mounts[3].destination", "cannot be mounted because it is inside /proc"],
+    ),
+    case(
+        "something else on /proc",
+        set!("/mounts/-" = { "destination": "/proc/", "type": "bind", "source": "/tmp", "options": ["bind"] }),
+        &["mounts[3]", "cannot be mounted because it is not of type proc"],
     ),
     case(
         "args[0] missing",

@@ -24,7 +24,7 @@ use oci_spec::runtime::{Hook, Process, Spec};
 
 pub use self::op::{
     Bind, CgroupV1, ContainerHook, Device, Filesystem, Gate, Hierarchy, HierarchyContent, Image, Mountpoint, Need, Op,
-    Open, Param, Slot, Step, Tasks, Tree,
+    Open, Slot, Step, Tasks, Tree,
 };
 use crate::error::{At, Level, Problem};
 use crate::host::Host;
@@ -419,6 +419,18 @@ pub(crate) mod libc_flag {
     pub const NEWPID: u64 = 0x2000_0000;
     pub const NEWNET: u64 = 0x4000_0000;
 
+    pub const MS_RDONLY: u64 = 1;
+    pub const MS_NOSUID: u64 = 1 << 1;
+    pub const MS_NODEV: u64 = 1 << 2;
+    pub const MS_NOEXEC: u64 = 1 << 3;
+    pub const MS_SYNCHRONOUS: u64 = 1 << 4;
+    pub const MS_MANDLOCK: u64 = 1 << 6;
+    pub const MS_DIRSYNC: u64 = 1 << 7;
+    pub const MS_NOSYMFOLLOW: u64 = 1 << 8;
+    pub const MS_NOATIME: u64 = 1 << 10;
+    pub const MS_NODIRATIME: u64 = 1 << 11;
+    pub const MS_STRICTATIME: u64 = 1 << 24;
+    pub const MS_LAZYTIME: u64 = 1 << 25;
     pub const MS_REC: u64 = 0x4000;
     pub const MS_UNBINDABLE: u64 = 1 << 17;
     pub const MS_PRIVATE: u64 = 1 << 18;
@@ -430,6 +442,8 @@ pub(crate) mod libc_flag {
     pub const ATTR_NODEV: u64 = 0x4;
     pub const ATTR_NOEXEC: u64 = 0x8;
     pub const ATTR_ATIME: u64 = 0x70;
+    pub const ATTR_NOATIME: u64 = 0x10;
+    pub const ATTR_STRICTATIME: u64 = 0x20;
     pub const ATTR_NODIRATIME: u64 = 0x80;
     pub const ATTR_NOSYMFOLLOW: u64 = 0x20_0000;
 }

@@ -51,8 +51,11 @@ impl Wanted {
 
     /// The place of this kind in the config.
     pub fn at(&self, kind: u64) -> At {
-        let index = self.entries.iter().find(|(k, ..)| *k == kind).map_or(0, |(_, i, _)| *i);
-        At::item("linux.namespaces[#]", index)
+        At::item("linux.namespaces[#]", self.index(kind))
+    }
+
+    fn index(&self, kind: u64) -> usize {
+        self.entries.iter().find(|(k, ..)| *k == kind).map_or(0, |(_, i, _)| *i)
     }
 
     fn path(&self, kind: u64) -> Option<&[u8]> {
@@ -141,7 +144,7 @@ impl Planner<'_> {
 
     fn namespace_slot(&mut self, kind: u64) -> Option<Slot> {
         let path = self.ns.path(kind)?.to_vec();
-        let at = self.ns.at(kind);
+        let at = At::item("linux.namespaces[#].path", self.ns.index(kind));
         let path = self.text(at, path);
         Some(self.need(at, Open::Namespace { path, kind }))
     }

@@ -89,8 +89,8 @@ pub struct Hierarchy {
 pub enum HierarchyContent {
     /// Its own directory only, bound.
     Own(Tree),
-    /// The hierarchy, whose root a cgroup namespace hides.
-    Mount(Vec<Param>),
+    /// The hierarchy with these options (controllers, or a name); a cgroup namespace hides its root.
+    Mount(CString),
 }
 
 /// A cgroup mount on a v1 host: a tmpfs with a directory per hierarchy.
@@ -100,8 +100,10 @@ pub struct CgroupV1 {
     pub tmpfs: Filesystem,
     /// What is in it.
     pub hierarchies: Vec<Hierarchy>,
-    /// `MOUNT_ATTR_*` of each hierarchy; read-only is also the tmpfs's.
+    /// `MOUNT_ATTR_*` of each bound hierarchy; read-only is also the tmpfs's.
     pub attr: u64,
+    /// `MS_*` of each mounted hierarchy.
+    pub flags: u64,
 }
 
 /// One thing that init does, and the config member that asked for it.
@@ -141,15 +143,8 @@ pub struct Bind {
     pub propagation: Vec<u64>,
     /// One of the few files of procfs that may be covered.
     pub may_cover_proc: bool,
-}
-
-/// A parameter of a file system (`fsconfig(2)`).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Param {
-    /// Name.
-    pub key: CString,
-    /// `None` is a flag.
-    pub value: Option<CString>,
+    /// On /proc itself: only procfs may be bound there.
+    pub must_be_proc: bool,
 }
 
 /// A new file system.
@@ -157,12 +152,14 @@ pub struct Param {
 pub struct Filesystem {
     /// Path inside the rootfs.
     pub target: CString,
-    /// Type, for `fsopen(2)`.
+    /// What mountinfo shows as source; a device where the type has one.
+    pub source: CString,
+    /// Type.
     pub fstype: CString,
-    /// Parameters in order, the source first.
-    pub params: Vec<Param>,
-    /// `MOUNT_ATTR_*`.
-    pub attr: u64,
+    /// `MS_*`, of the mount and of the file system.
+    pub flags: u64,
+    /// Options of the type, separated by commas.
+    pub data: CString,
     /// Propagation words, in order.
     pub propagation: Vec<u64>,
     /// What the mountpoint has to be.

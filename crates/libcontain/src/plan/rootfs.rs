@@ -10,22 +10,49 @@ use std::path::Path;
 use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType, Mount};
 
 use super::libc_flag::{
-    ATTR_ATIME, ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_NOSYMFOLLOW, ATTR_RDONLY, MS_PRIVATE,
-    MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE, NEWCGROUP, NEWNS, NEWUSER,
+    ATTR_ATIME, ATTR_NOATIME, ATTR_NODEV, ATTR_NODIRATIME, ATTR_NOEXEC, ATTR_NOSUID, ATTR_NOSYMFOLLOW, ATTR_RDONLY,
+    ATTR_STRICTATIME, MS_DIRSYNC, MS_LAZYTIME, MS_MANDLOCK, MS_NOATIME, MS_NODEV, MS_NODIRATIME, MS_NOEXEC, MS_NOSUID,
+    MS_NOSYMFOLLOW, MS_PRIVATE, MS_RDONLY, MS_REC, MS_SHARED, MS_SLAVE, MS_STRICTATIME, MS_SYNCHRONOUS, MS_UNBINDABLE,
+    NEWCGROUP, NEWNS, NEWUSER,
 };
 use super::mount_options::{self, Options};
-use super::{
-    Bind, CgroupV1, Device, Filesystem, Hierarchy, HierarchyContent, Mountpoint, Op, Open, Param, Planner, Tree,
-};
-use crate::error::{At, Problem};
+use super::{Bind, CgroupV1, Device, Filesystem, Hierarchy, HierarchyContent, Mountpoint, Op, Open, Planner, Tree};
+use crate::error::At;
 use crate::plan::cgroup::Mode;
 
 /// Flags that a bind remount sets exactly; access times are kept unless the options name them, as mount(8) does.
 const REMOUNT: u64 = ATTR_RDONLY | ATTR_NOSUID | ATTR_NODEV | ATTR_NOEXEC | ATTR_NOSYMFOLLOW;
 
+/// Attributes of a mount as flags of mount(2).
+const ATTRIBUTE_FLAGS: [(u64, u64); 8] = [
+    (ATTR_RDONLY, MS_RDONLY),
+    (ATTR_NOSUID, MS_NOSUID),
+    (ATTR_NODEV, MS_NODEV),
+    (ATTR_NOEXEC, MS_NOEXEC),
+    (ATTR_NOSYMFOLLOW, MS_NOSYMFOLLOW),
+    (ATTR_NOATIME, MS_NOATIME),
+    (ATTR_STRICTATIME, MS_STRICTATIME),
+    (ATTR_NODIRATIME, MS_NODIRATIME),
+];
+
+/// Options of the superblock as flags of mount(2).
+const SUPERBLOCK_FLAGS: [(&str, u64); 5] = [
+    ("ro", MS_RDONLY),
+    ("sync", MS_SYNCHRONOUS),
+    ("dirsync", MS_DIRSYNC),
+    ("mand", MS_MANDLOCK),
+    ("lazytime", MS_LAZYTIME),
+];
+
 /// Nodes that every container has (config-linux.md#default-devices).
-const DEFAULT_DEVICES: [(&str, u32, u32); 6] =
-    [("/dev/null", 1, 3), ("/dev/random", 1, 8), ("/dev/full", 1, 7), ("/dev/tty", 5, 0), ("/dev/zero", 1, 5), ("/dev/urandom", 1, 9)];
+const DEFAULT_DEVICES: [(&str, u32, u32); 6] = [
+    ("/dev/null", 1, 3),
+    ("/dev/random", 1, 8),
+    ("/dev/full", 1, 7),
+    ("/dev/tty", 5, 0),
+    ("/dev/zero", 1, 5),
+    ("/dev/urandom", 1, 9),
+];
 
 /// Links that every container has.
 const DEFAULT_LINKS: [(&str, &str); 4] = [
@@ -133,8 +160,16 @@ impl Planner<'_> {
             let text = format!("mountpoint {:?} is on the top of rootfs", mount.destination());
             return self.problem(At::item("mounts[#].destination", index), "config.md#mounts", text);
         }
+        if is_in_proc(mount.destination()) && !may_cover(mount.destination()) {
+            let text = format!("{:?} cannot be mounted because it is inside /proc", mount.destination());
+            return self.problem(At::item("mounts[#].destination", index), "", text);
+        }
         match mount.typ().as_deref().unwrap_or("") {
             _ if is_bind(mount) => self.bind(index, mount, target, options, inherit),
+            fstype if fstype != "proc" && is_path(mount, "/proc") => {
+                let text = format!("{fstype:?} cannot be mounted because it is not of type proc");
+                self.problem(At::item("mounts[#].type", index), "", text);
+            }
             "cgroup" => self.cgroup_mount(at, target, &options),
             fstype => {
                 let source = mount.source().as_ref().map_or(OsStr::new(""), |s| s.as_os_str());
@@ -148,18 +183,15 @@ impl Planner<'_> {
         let Some(source) = mount.source().as_ref().filter(|s| !s.as_os_str().is_empty()) else {
             return self.problem(at, "config.md#mounts", "a bind mount needs a source");
         };
-        if !options.data.is_empty() {
-            let text = "bind mounts cannot have any filesystem-specific options applied: ignored";
-            self.problems.push(Problem::warning(At::item("mounts[#].options", index), "config.md#mounts", text));
-        }
         let path = self.text(at, self.request.bundle.join(source).into_os_string().into_encoded_bytes());
         let recursive = options.recursive || mount.typ().as_deref() == Some("rbind");
         let tree = self.tree(at, path, recursive);
         let (set, clear) = with_whole_atime(options.set, options.clear);
         let drop = if set | clear == 0 { 0 } else { REMOUNT & !set & !clear };
         let propagation = options.propagation;
-        let may_cover_proc = may_cover(mount.destination());
-        let op = Op::Bind(Bind { target, tree, inherit, set, clear, drop, propagation, may_cover_proc });
+        let must_be_proc = is_path(mount, "/proc");
+        let may_cover_proc = must_be_proc || may_cover(mount.destination());
+        let op = Op::Bind(Bind { target, tree, inherit, set, clear, drop, propagation, may_cover_proc, must_be_proc });
         self.step(At::item("mounts[#]", index), op);
     }
 
@@ -168,22 +200,21 @@ impl Planner<'_> {
         self.step(at, Op::Filesystem(filesystem));
     }
 
-    fn new_filesystem(&mut self, at: At, target: CString, fstype: &str, source: &[u8], options: &Options) -> Filesystem {
+    fn new_filesystem(
+        &mut self,
+        at: At,
+        target: CString,
+        fstype: &str,
+        source: &[u8],
+        options: &Options,
+    ) -> Filesystem {
         let late = remounts_late(fstype, target.as_bytes());
-        let mut params = Vec::new();
-        if !source.is_empty() {
-            params.push(Param { key: c"source".into(), value: Some(self.text(at, source)) });
-        }
-        for word in options.sb_flags.iter().filter(|w| !(late && **w == "ro")) {
-            params.push(Param { key: self.text(at, *word), value: None });
-        }
-        for (key, value) in &options.data {
-            let key = self.text(at, key.as_str());
-            let value = value.as_ref().map(|v| self.text(at, v.as_str()));
-            params.push(Param { key, value });
-        }
-        let (set, _) = with_whole_atime(options.set, options.clear);
-        let attr = if late { set & !ATTR_RDONLY } else { set };
+        let flags = mount_flags(options) & if late { !MS_RDONLY } else { !0 };
+        let word = |(key, value): &(String, Option<String>)| match value {
+            Some(value) => format!("{key}={value}"),
+            None => key.clone(),
+        };
+        let data = self.text(at, options.data.iter().map(word).collect::<Vec<_>>().join(","));
         let has_mode = options.data.iter().any(|(key, _)| key == "mode");
         let mountpoint = match fstype {
             "proc" | "sysfs" => Mountpoint::Ordinary,
@@ -192,11 +223,12 @@ impl Planner<'_> {
         };
         // With `subset=pid` there is no /proc/sys in it, so it cannot serve as the handle for sysctls.
         let path = Path::new(OsStr::from_bytes(target.to_bytes()));
-        let is_proc = fstype == "proc" && clean(path) == b"/proc" && options.data.is_empty();
+        let plain = flags & !(MS_NOSUID | MS_NODEV | MS_NOEXEC) == 0 && options.data.is_empty();
+        let is_proc = fstype == "proc" && clean(path) == b"/proc" && plain && options.propagation.is_empty();
         let may_cover_proc = fstype == "proc" || may_cover(path);
-        let fstype = self.text(at, fstype);
+        let (source, fstype) = (self.text(at, source), self.text(at, fstype));
         let propagation = options.propagation.clone();
-        Filesystem { target, fstype, params, attr, propagation, mountpoint, is_proc, may_cover_proc }
+        Filesystem { target, source, fstype, flags, data, propagation, mountpoint, is_proc, may_cover_proc }
     }
 
     /// A file system that is to be read-only but in which something is made after mounting it (mountpoints below it,
@@ -222,7 +254,20 @@ impl Planner<'_> {
                 let tree = self.tree(at, c"/sys/fs/cgroup".into(), true);
                 let (set, clear) = with_whole_atime(options.set, options.clear);
                 let propagation = options.propagation.clone();
-                self.step(at, Op::Bind(Bind { target, tree, inherit: MS_PRIVATE | MS_REC, set, clear, drop: 0, propagation, may_cover_proc: false }));
+                self.step(
+                    at,
+                    Op::Bind(Bind {
+                        target,
+                        tree,
+                        inherit: MS_PRIVATE | MS_REC,
+                        set,
+                        clear,
+                        drop: 0,
+                        propagation,
+                        may_cover_proc: false,
+                        must_be_proc: false,
+                    }),
+                );
             }
             Mode::V2 => {
                 let plain = Options { data: vec![], ..options.clone() };
@@ -244,12 +289,12 @@ impl Planner<'_> {
         let dirs = if self.host.is_privileged() { dirs } else { vec![] };
         let named: Vec<_> = dirs.into_iter().map(|(i, d)| (i, d.mount.clone(), d.absolute())).collect();
         let hierarchies = named.into_iter().map(|(i, name, dir)| self.hierarchy(at, i, &name, dir)).collect();
-        self.step(at, Op::CgroupV1(CgroupV1 { tmpfs, hierarchies, attr: options.set }));
+        self.step(at, Op::CgroupV1(CgroupV1 { tmpfs, hierarchies, attr: options.set, flags: mount_flags(options) }));
     }
 
     fn hierarchy(&mut self, at: At, index: usize, name: &str, dir: String) -> Hierarchy {
         let content = if self.ns.is_new(NEWCGROUP) {
-            HierarchyContent::Mount(hierarchy_parameters(name))
+            HierarchyContent::Mount(self.text(at, hierarchy_options(name)))
         } else if self.opens_in_parent() {
             HierarchyContent::Own(Tree::Slot(self.need(at, Open::CgroupTree(index))))
         } else {
@@ -369,15 +414,19 @@ fn remounts_late(fstype: &str, target: &[u8]) -> bool {
     fstype == "tmpfs" || clean(Path::new(OsStr::from_bytes(target))) == b"/dev"
 }
 
-/// Parameters that select a v1 hierarchy: its controllers, or its name.
-fn hierarchy_parameters(dir: &str) -> Vec<Param> {
-    let flag = |name: &str| Param { key: CString::new(name).unwrap_or_default(), value: None };
-    let source = Param { key: c"source".into(), value: Some(c"cgroup".into()) };
-    let select = match dir {
-        "systemd" => vec![flag("none"), Param { key: c"name".into(), value: Some(c"systemd".into()) }],
-        controllers => controllers.split(',').map(flag).collect(),
-    };
-    [source].into_iter().chain(select).collect()
+/// Options that select a v1 hierarchy: its controllers, or its name.
+fn hierarchy_options(dir: &str) -> &str {
+    if dir == "systemd" { "none,name=systemd" } else { dir }
+}
+
+fn mount_flags(options: &Options) -> u64 {
+    let attributes = ATTRIBUTE_FLAGS.iter().filter(|(attribute, _)| options.set & attribute != 0).map(|(_, flag)| flag);
+    let words = SUPERBLOCK_FLAGS.iter().filter(|(word, _)| options.sb_flags.contains(word)).map(|(_, flag)| flag);
+    attributes.chain(words).fold(0, |flags, flag| flags | flag)
+}
+
+fn is_in_proc(path: &Path) -> bool {
+    clean(path).starts_with(b"/proc/")
 }
 
 fn may_cover(path: &Path) -> bool {

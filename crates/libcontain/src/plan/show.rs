@@ -5,8 +5,9 @@ use std::ffi::CStr;
 use std::fmt;
 
 use super::libc_flag::{
-    MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE, NEWCGROUP, NEWIPC, NEWNET, NEWNS, NEWPID, NEWTIME, NEWUSER,
-    NEWUTS,
+    MS_DIRSYNC, MS_LAZYTIME, MS_MANDLOCK, MS_NOATIME, MS_NODEV, MS_NODIRATIME, MS_NOEXEC, MS_NOSUID, MS_NOSYMFOLLOW,
+    MS_PRIVATE, MS_RDONLY, MS_REC, MS_SHARED, MS_SLAVE, MS_STRICTATIME, MS_SYNCHRONOUS, MS_UNBINDABLE, NEWCGROUP,
+    NEWIPC, NEWNET, NEWNS, NEWPID, NEWTIME, NEWUSER, NEWUTS,
 };
 use super::{Bind, CgroupV1, Filesystem, Gate, HierarchyContent, Image, Op, Open, Plan, Tasks, Tree};
 
@@ -31,6 +32,21 @@ const ATTRIBUTES: [(u64, &str); 9] = [
     (0x20, "strictatime"),
     (0x80, "nodiratime"),
     (0x20_0000, "nosymfollow"),
+];
+
+const MOUNT_FLAGS: [(u64, &str); 12] = [
+    (MS_RDONLY, "ro"),
+    (MS_NOSUID, "nosuid"),
+    (MS_NODEV, "nodev"),
+    (MS_NOEXEC, "noexec"),
+    (MS_SYNCHRONOUS, "sync"),
+    (MS_MANDLOCK, "mand"),
+    (MS_DIRSYNC, "dirsync"),
+    (MS_NOSYMFOLLOW, "nosymfollow"),
+    (MS_NOATIME, "noatime"),
+    (MS_NODIRATIME, "nodiratime"),
+    (MS_STRICTATIME, "strictatime"),
+    (MS_LAZYTIME, "lazytime"),
 ];
 
 impl fmt::Display for Plan {
@@ -85,14 +101,17 @@ struct Shown<'a>(&'a Op, &'a [Image]);
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Shown(op, images) = self;
-        let program = |image: usize| images.get(image).map_or(String::new(), |i| i.argv.iter().map(|a| text(a)).collect::<Vec<_>>().join(" "));
+        let program = |image: usize| {
+            images.get(image).map_or(String::new(), |i| i.argv.iter().map(|a| text(a)).collect::<Vec<_>>().join(" "))
+        };
         match op {
             Op::Hook(hook) => {
                 write!(f, "run {} hook #{} {}", hook.list, hook.index, program(hook.image))?;
                 hook.timeout.map_or(Ok(()), |t| write!(f, ", at most {t} s"))
             }
             Op::FindProgram => {
-                let tried: Vec<String> = images.last().into_iter().flat_map(|i| &i.candidates).map(|c| text(c)).collect();
+                let tried: Vec<String> =
+                    images.last().into_iter().flat_map(|i| &i.candidates).map(|c| text(c)).collect();
                 write!(f, "find {}", tried.join(" or "))
             }
             Op::Exec => {
@@ -138,7 +157,14 @@ impl fmt::Display for Op {
             Op::RemountReadonly(path) => write!(f, "make {} read-only", text(path)),
             Op::Device(device) => {
                 let (major, minor) = ((device.rdev >> 8) & 0xfff, device.rdev & 0xff);
-                write!(f, "device {} {:o} {major}:{minor} {}:{}", text(&device.path), device.mode, device.uid, device.gid)?;
+                write!(
+                    f,
+                    "device {} {:o} {major}:{minor} {}:{}",
+                    text(&device.path),
+                    device.mode,
+                    device.uid,
+                    device.gid
+                )?;
                 device.bind.as_ref().map_or(Ok(()), |tree| write!(f, " bound from {}", Shows(tree)))
             }
             Op::Symlink(to, path) => write!(f, "symlink {} -> {}", text(path), text(to)),
@@ -153,12 +179,17 @@ impl fmt::Display for Op {
             Op::Umask(mask) => write!(f, "umask {mask:04o}"),
             Op::Hostname(name) => write!(f, "sethostname {}", text(name)),
             Op::Domainname(name) => write!(f, "setdomainname {}", text(name)),
-            Op::Sysctl(path, value) => write!(f, "sysctl {} = {}", text(path), text(value)),
+            Op::Sysctl(path, value) => {
+                let key = text(path).trim_start_matches("sys/").replace('/', ".");
+                write!(f, "sysctl {key} = {}", text(value))
+            }
             Op::Readonly(path) => write!(f, "read-only {}", text(path)),
             Op::Mask(path) => write!(f, "mask {}", text(path)),
             Op::NoNewPrivs => f.write_str("no_new_privs"),
             Op::Rlimit(resource, soft, hard) => write!(f, "rlimit {resource} {soft} {hard}"),
-            Op::Seccomp(filter) => write!(f, "seccomp {} instructions, flags {:#x}", filter.program.len(), filter.flags),
+            Op::Seccomp(filter) => {
+                write!(f, "seccomp {} instructions, flags {:#x}", filter.program.len(), filter.flags)
+            }
             Op::Chdir(path) => write!(f, "chdir {}", text(path)),
             Op::ChdirAsUser(path) => write!(f, "chdir {} as the user, if need be", text(path)),
             Op::Bounding(mask) => write!(f, "caps bounding={mask:x}"),
@@ -189,12 +220,10 @@ impl fmt::Display for Bind {
 
 impl fmt::Display for Filesystem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "mount {} -> {} {}", text(&self.fstype), text(&self.target), attributes(self.attr))?;
-        for param in &self.params {
-            match &param.value {
-                Some(value) => write!(f, " {}={}", text(&param.key), text(value))?,
-                None => write!(f, " {}", text(&param.key))?,
-            }
+        let [source, fstype, target] = [&self.source, &self.fstype, &self.target].map(|t| text(t));
+        write!(f, "mount {fstype} {source} -> {target}")?;
+        for shown in [mount_flags(self.flags), text(&self.data)].iter().filter(|shown| !shown.is_empty()) {
+            write!(f, " {shown}")?;
         }
         self.propagation.iter().try_for_each(|flags| write!(f, " {}", propagation(*flags)))
     }
@@ -231,9 +260,7 @@ impl Op {
         match self {
             Op::Bind(bind) => format!("error mounting {} to rootfs at {:?}", Shows(&bind.tree), text(&bind.target)),
             Op::Filesystem(fs) | Op::CgroupV1(CgroupV1 { tmpfs: fs, .. }) => {
-                let source = fs.params.iter().find(|p| p.key.as_c_str() == c"source").and_then(|p| p.value.as_ref());
-                let source = source.map_or_else(|| text(&fs.fstype), |s| text(s));
-                format!("error mounting {source:?} to rootfs at {:?}", text(&fs.target))
+                format!("error mounting {:?} to rootfs at {:?}", text(&fs.source), text(&fs.target))
             }
             Op::Device(device) => format!("error creating device nodes: {}", text(&device.path)),
             Op::Ptmx => "error setting up ptmx".into(),
@@ -276,6 +303,10 @@ fn attributes(mask: u64) -> String {
         bits => mask & bits != 0,
     };
     ATTRIBUTES.iter().filter(exact).map(|(_, name)| *name).collect::<Vec<_>>().join(",")
+}
+
+fn mount_flags(flags: u64) -> String {
+    MOUNT_FLAGS.iter().filter(|(flag, _)| flags & flag != 0).map(|(_, word)| *word).collect::<Vec<_>>().join(",")
 }
 
 fn propagation(flags: u64) -> String {

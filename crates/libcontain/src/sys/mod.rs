@@ -119,6 +119,13 @@ pub(crate) fn mount_setattr(fd: BorrowedFd<'_>, recursive: bool, attr: &MountAtt
     .map(drop)
 }
 
+/// `mount(2)` of a new file system.
+pub(crate) fn mount(source: &CStr, target: &CStr, fstype: &CStr, flags: u64, data: &CStr) -> Result<()> {
+    let [source, target, fstype, data] = [source, target, fstype, data].map(CStr::as_ptr);
+    // SAFETY: the kernel reads four NUL-terminated strings.
+    check(unsafe { libc::syscall(libc::SYS_mount, source, target, fstype, flags, data) }).map(drop)
+}
+
 /// `seccomp(2)` with `SECCOMP_SET_MODE_FILTER`, for the calling thread.
 pub(crate) fn seccomp(program: &[Insn], flags: u32) -> Result<()> {
     #[repr(C)]
@@ -155,9 +162,7 @@ pub(crate) fn join_session_keyring(name: &CStr) -> Result<i32> {
 /// Reads the permissions of key `id` out of its description `type;uid;gid;perm;name`: `keyctl(KEYCTL_DESCRIBE)`.
 pub(crate) fn describe_key(id: i32, buf: &mut [u8]) -> Result<usize> {
     // SAFETY: the kernel writes at most `buf.len()` bytes.
-    let n = check(unsafe {
-        libc::syscall(libc::SYS_keyctl, libc::KEYCTL_DESCRIBE, id, buf.as_mut_ptr(), buf.len())
-    })?;
+    let n = check(unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_DESCRIBE, id, buf.as_mut_ptr(), buf.len()) })?;
     usize::try_from(n).map(|n| n.min(buf.len())).map_err(|_| Errno::OVERFLOW)
 }
 
@@ -195,10 +200,8 @@ pub(crate) fn setrlimit(resource: u32, soft: u64, hard: u64) -> Result<()> {
 /// `fchownat(2)` of the file behind `fd` itself; `u32::MAX` leaves an id as it is.
 pub(crate) fn fchown(fd: BorrowedFd<'_>, uid: u32, gid: u32) -> Result<()> {
     // SAFETY: the kernel reads the empty path.
-    check(unsafe {
-        libc::syscall(libc::SYS_fchownat, fd.as_raw_fd(), c"".as_ptr(), uid, gid, libc::AT_EMPTY_PATH)
-    })
-    .map(drop)
+    check(unsafe { libc::syscall(libc::SYS_fchownat, fd.as_raw_fd(), c"".as_ptr(), uid, gid, libc::AT_EMPTY_PATH) })
+        .map(drop)
 }
 
 /// `capset(2)` of this thread: effective, permitted and inheritable sets as bit masks.
@@ -211,10 +214,8 @@ pub(crate) fn capset(effective: u64, permitted: u64, inheritable: u64) -> Result
     let low = |mask: u64| (mask & 0xffff_ffff) as u32;
     let high = |mask: u64| (mask >> 32) as u32;
     let header = Header { version: 0x2008_0522, pid: 0 }; // _LINUX_CAPABILITY_VERSION_3
-    let data = [
-        [low(effective), low(permitted), low(inheritable)],
-        [high(effective), high(permitted), high(inheritable)],
-    ];
+    let data =
+        [[low(effective), low(permitted), low(inheritable)], [high(effective), high(permitted), high(inheritable)]];
     // SAFETY: version 3 makes the kernel read two `struct __user_cap_data_struct`, which is three u32 each.
     check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) }).map(drop)
 }
@@ -293,10 +294,8 @@ pub(crate) fn loopback_up() -> std::result::Result<(), (&'static str, Errno)> {
         *to = *from;
     }
     // SAFETY: integers only.
-    let fd = check(unsafe {
-        libc::syscall(libc::SYS_socket, libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)
-    })
-    .map_err(|e| ("socket", e))?;
+    let fd = check(unsafe { libc::syscall(libc::SYS_socket, libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) })
+        .map_err(|e| ("socket", e))?;
     // SAFETY: `req` has the size and layout of `struct ifreq`.
     let ret = check(unsafe { libc::syscall(libc::SYS_ioctl, fd, libc::SIOCSIFFLAGS, &raw mut req) });
     // SAFETY: the socket made above.
