@@ -183,6 +183,7 @@ impl<'a> Stage<'a> {
 }
 
 /// Does one operation.
+#[allow(clippy::too_many_lines)] // one arm per operation
 pub(crate) fn apply(stage: &mut Stage<'_>, op: &Op) -> Result<()> {
     match op {
         Op::BecomeRoot => become_root(),

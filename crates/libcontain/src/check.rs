@@ -1,7 +1,7 @@
 //! Everything that can be said against a config before anything is done about it.
 //!
 //! A rule is one small function and one entry in `RULES`. It looks at the config and at what the machine is
-//! like ([`Facts`]), and adds a [`Problem`] per mistake: the place in the config, the clause of the spec, what
+//! like ([`Host`]), and adds a [`Problem`] per mistake: the place in the config, the clause of the spec, what
 //! is wrong and what was expected. All rules run always, so one run tells everything; where runc's text is one
 //! that callers know, it is part of ours. Rules for one resource that has its own lowering (seccomp, cgroup
 //! values, device rules) are with that lowering. Pure: no I/O, no panic, and the same problems in the same
@@ -20,6 +20,7 @@ mod tuning;
 pub use sysctl::path as sysctl_path;
 
 use crate::error::{At, Level, Problem};
+use crate::host::Host;
 use crate::plan::process::CapabilityMasks;
 use crate::spec::{Linux, LinuxNamespace, LinuxNamespaceType, Process, Spec};
 use std::path::Path;
@@ -27,46 +28,10 @@ use std::path::Path;
 /// Most problems that are told one by one.
 const MOST: usize = 100;
 
-/// What the rules want to know about the caller and the machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Facts {
-    /// Effective user id of the caller.
-    pub euid: u32,
-    /// Permitted capabilities of the caller.
-    pub capabilities: u64,
-    /// Bounding set of the caller.
-    pub bounding: u64,
-    /// Number of the highest capability that the kernel knows.
-    pub last_cap: u8,
-    /// The kernel has cgroup namespaces; Linux 4.6.
-    pub has_cgroup_namespace: bool,
-    /// The kernel has time namespaces; Linux 5.6.
-    pub has_time_namespace: bool,
-    /// The kernel has user namespaces.
-    pub has_user_namespace: bool,
-}
-
-impl Facts {
-    /// A root with all capabilities of Linux 5.9 and later, on a kernel with all namespaces.
-    #[must_use]
-    pub fn privileged() -> Self {
-        let all = crate::plan::process::known_mask(40);
-        Facts {
-            euid: 0,
-            capabilities: all,
-            bounding: all,
-            last_cap: 40,
-            has_cgroup_namespace: true,
-            has_time_namespace: true,
-            has_user_namespace: true,
-        }
-    }
-}
-
 /// What a rule looks at.
 struct Ctx<'a> {
     spec: &'a Spec,
-    facts: &'a Facts,
+    host: &'a Host,
     /// `process.capabilities`, if there are any: translated once, five rules look at them.
     capabilities: Option<CapabilityMasks>,
 }
@@ -118,9 +83,9 @@ const RULES: &[Rule] = &[
 
 /// Applies all rules. Anything of [`Level::Error`] in the answer means that the container cannot be made.
 #[must_use]
-pub fn check(spec: &Spec, facts: &Facts) -> Vec<Problem> {
+pub fn check(spec: &Spec, host: &Host) -> Vec<Problem> {
     let capabilities = spec.process().as_ref().and_then(|p| p.capabilities().as_ref()).map(CapabilityMasks::asked);
-    let ctx = Ctx { spec, facts, capabilities };
+    let ctx = Ctx { spec, host, capabilities };
     let mut out = Vec::new();
     for rule in RULES {
         rule(&ctx, &mut out);
@@ -216,17 +181,17 @@ mod tests {
     }
 
     /// What is found on a given machine, warnings marked.
-    pub(super) fn found_on(facts: &Facts, patch: Value) -> Vec<String> {
+    pub(super) fn found_on(host: &Host, patch: Value) -> Vec<String> {
         let shown = |p: &Problem| match p.level {
             Level::Error => format!("{}: {}", p.at, p.text),
             Level::Warning => format!("warning: {}: {}", p.at, p.text),
         };
-        check(&spec_with(patch), facts).iter().map(shown).collect()
+        check(&spec_with(patch), host).iter().map(shown).collect()
     }
 
     /// What is found for a privileged caller.
     pub(super) fn found(patch: Value) -> Vec<String> {
-        found_on(&Facts::privileged(), patch)
+        found_on(&Host::privileged(), patch)
     }
 
     #[test]
@@ -265,7 +230,7 @@ mod tests {
     #[test]
     fn problems_carry_a_clause() {
         let spec = spec_with(json!({"process": {"cwd": "tmp"}}));
-        let text = check(&spec, &Facts::privileged()).first().map(ToString::to_string);
+        let text = check(&spec, &Host::privileged()).first().map(ToString::to_string);
         assert_eq!(
             text.as_deref(),
             Some("process.cwd: \"tmp\" must be absolute (Cwd must be an absolute path) [config.md#process]")
@@ -281,7 +246,7 @@ mod tests {
                 let at = at % text.len();
                 text[at] = byte;
             }
-            let judge = || crate::bundle::from_json::<Spec>("c", &text).map(|(spec, w)| (check(&spec, &Facts::privileged()), w));
+            let judge = || crate::bundle::from_json::<Spec>("c", &text).map(|(spec, w)| (check(&spec, &Host::privileged()), w));
             proptest::prop_assert_eq!(judge(), judge());
         }
     }

@@ -7,6 +7,8 @@ use std::ffi::CStr;
 use std::io;
 
 use crate::plan::cgroup::Layout;
+#[cfg(test)]
+use crate::plan::cgroup::Mode;
 
 const CAP_SYS_ADMIN: u64 = 1 << 21;
 
@@ -72,15 +74,24 @@ impl Host {
         })
     }
 
-    pub(crate) fn facts(&self) -> crate::check::Facts {
-        crate::check::Facts {
-            euid: self.euid,
-            capabilities: self.capabilities,
-            bounding: self.bounding,
-            last_cap: self.last_cap,
-            has_cgroup_namespace: self.has_cgroup_namespace,
-            has_time_namespace: self.has_time_namespace,
-            has_user_namespace: self.has_user_namespace,
+    /// Root with all capabilities of Linux 5.9 and later, on a kernel with all namespaces and no cgroups.
+    #[cfg(test)]
+    pub(crate) fn privileged() -> Host {
+        let all = crate::plan::process::known_mask(40);
+        Host {
+            euid: 0,
+            egid: 0,
+            user_namespace: false,
+            capabilities: all,
+            bounding: all,
+            last_cap: 40,
+            setgroups_denied: false,
+            has_cgroup_namespace: true,
+            has_time_namespace: true,
+            has_user_namespace: true,
+            has_kcore: true,
+            cgroups: Layout { mode: Mode::Absent, hierarchies: vec![] },
+            rootless_cgroups: false,
         }
     }
 

@@ -28,7 +28,7 @@ pub use crate::error::{At, Error, Kind, Level, Problem};
 pub use crate::hook_state::SPEC_VERSION;
 pub use crate::host::Host;
 pub use crate::plan::Plan;
-pub use crate::runtime::{CgroupDriver, CreateOptions, Id, Runtime};
+pub use crate::runtime::{CgroupDriver, CreateOptions, Found, Id, Runtime};
 pub use crate::state::rfc3339;
 pub use crate::sys::signal_mask;
 pub use oci_spec::runtime as spec;

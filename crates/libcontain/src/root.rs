@@ -129,6 +129,7 @@ fn make_last(root: BorrowedFd<'_>, path: &[u8], last: Make) -> Result<Option<Own
     }
 }
 
+#[allow(clippy::large_enum_variant)] // there is no heap to box it on
 enum Made {
     Done(OwnedFd),
     /// A component is a dangling symlink: the path with it replaced by its target.

@@ -46,6 +46,9 @@ impl fmt::Display for Id {
     }
 }
 
+/// An id that is taken, and its container if it can be read.
+pub type Found = (Id, Result<Container, Error>);
+
 /// Who makes cgroups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CgroupDriver {
@@ -145,7 +148,7 @@ impl Runtime {
             preserve_fds: options.preserve_fds,
             wait_for_start: wait,
         };
-        let mut problems = crate::check::check(bundle.spec(), &host.facts());
+        let mut problems = crate::check::check(bundle.spec(), &host);
         problems.extend(bundle.warnings().iter().cloned());
         let stops = |p: &Problem| p.level == Level::Error;
         match plan::plan(&request, bundle.spec(), &host) {
@@ -193,7 +196,7 @@ impl Runtime {
     ///
     /// # Errors
     /// The root itself cannot be read.
-    pub fn containers(&self) -> Result<Vec<(Id, Result<Container, Error>)>, Error> {
+    pub fn containers(&self) -> Result<Vec<Found>, Error> {
         let root = self.root.display();
         let entries = std::fs::read_dir(&self.root).map_err(|e| Error::os(format_args!("open {root}"), e))?;
         let dirs = entries.flatten().filter(|e| e.file_type().is_ok_and(|t| t.is_dir()));

@@ -194,6 +194,7 @@ impl StateDir {
         }
     }
 
+    #[cfg(test)]
     pub fn path(&self) -> &Path {
         &self.path
     }

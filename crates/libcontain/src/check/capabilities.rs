@@ -22,7 +22,7 @@ fn places(m: &CapabilityMasks) -> [(u64, &'static str); 4] {
 /// The spec wants those that this kernel lacks told and ignored.
 pub(super) fn known(c: &Ctx<'_>, out: &mut Problems) {
     let Some(wanted) = c.capabilities else { return };
-    let mut told = known_mask(c.facts.last_cap);
+    let mut told = known_mask(c.host.last_cap);
     for (mask, place) in places(&wanted) {
         for name in names(mask & !told) {
             let text = format!("ignoring unknown or unavailable capabilities: [{name}]");
@@ -35,15 +35,15 @@ pub(super) fn known(c: &Ctx<'_>, out: &mut Problems) {
 /// Nobody can give away what he does not have. In a user namespace of its own a process has everything.
 pub(super) fn held(c: &Ctx<'_>, out: &mut Problems) {
     // Without privilege and without a user namespace nothing works anyway: another rule's.
-    if c.has(LinuxNamespaceType::User) || c.facts.euid != 0 {
+    if c.has(LinuxNamespaceType::User) || c.host.euid != 0 {
         return;
     }
-    let Some(wanted) = c.capabilities.map(|asked| asked.grantable(c.facts.last_cap)) else { return };
+    let Some(wanted) = c.capabilities.map(|asked| asked.grantable(c.host.last_cap)) else { return };
     let mut told = 0;
     for (mask, place) in places(&wanted) {
         let (held, set) = match place {
-            "process.capabilities.bounding" => (c.facts.bounding, "bounding"),
-            _ => (c.facts.capabilities, "permitted"),
+            "process.capabilities.bounding" => (c.host.bounding, "bounding"),
+            _ => (c.host.capabilities, "permitted"),
         };
         let missing = mask & !held & !told;
         for name in names(missing) {
@@ -57,7 +57,7 @@ pub(super) fn held(c: &Ctx<'_>, out: &mut Problems) {
 /// What capset(2) refuses with EPERM whoever asks: effective ones that are not permitted, and, after the
 /// bounding set has been reduced, inheritable ones that are not in it.
 pub(super) fn consistent(c: &Ctx<'_>, out: &mut Problems) {
-    let Some(wanted) = c.capabilities.map(|asked| asked.grantable(c.facts.last_cap)) else { return };
+    let Some(wanted) = c.capabilities.map(|asked| asked.grantable(c.host.last_cap)) else { return };
     let m = &wanted;
     let rules = [
         (m.effective & !m.permitted, "process.capabilities.effective", "permitted"),
@@ -74,8 +74,8 @@ pub(super) fn consistent(c: &Ctx<'_>, out: &mut Problems) {
 /// runc tells and goes on, and so do we.
 pub(super) fn ambient(c: &Ctx<'_>, out: &mut Problems) {
     let Some(asked) = c.capabilities else { return };
-    let refused = asked.ambient & !asked.grantable(c.facts.last_cap).ambient;
-    for name in names(refused & known_mask(c.facts.last_cap)) {
+    let refused = asked.ambient & !asked.grantable(c.host.last_cap).ambient;
+    for name in names(refused & known_mask(c.host.last_cap)) {
         let text = format!(
             "can't raise ambient capability {name}: operation not permitted, it is not both permitted and inheritable"
         );
@@ -85,7 +85,7 @@ pub(super) fn ambient(c: &Ctx<'_>, out: &mut Problems) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Facts;
+    use crate::host::Host;
     use super::super::tests::{found, found_on};
     use serde_json::{Value, json};
 
@@ -93,9 +93,9 @@ mod tests {
         json!({"process": {"capabilities": capabilities}})
     }
 
-    fn without(mask: u64) -> Facts {
-        let all = Facts::privileged();
-        Facts { capabilities: all.capabilities & !mask, bounding: all.bounding & !mask, ..all }
+    fn without(mask: u64) -> Host {
+        let all = Host::privileged();
+        Host { capabilities: all.capabilities & !mask, bounding: all.bounding & !mask, ..all }
     }
 
     #[test]
@@ -106,7 +106,7 @@ mod tests {
             "process.capabilities.bounding: CAP_SYS_RESOURCE cannot be granted: it is not in the caller's bounding set";
         assert_eq!(found_on(&without(1 << 24), usual.clone()), [bounding]);
         assert_eq!(found(usual.clone()), Vec::<String>::new());
-        let permitted = Facts { bounding: Facts::privileged().bounding, ..without(1 << 24) };
+        let permitted = Host { bounding: Host::privileged().bounding, ..without(1 << 24) };
         assert_eq!(
             found_on(&permitted, usual.clone()),
             [
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_capability_that_the_kernel_lacks() {
-        let old = Facts { last_cap: 37, capabilities: (1 << 38) - 1, bounding: (1 << 38) - 1, ..Facts::privileged() };
+        let old = Host { last_cap: 37, capabilities: (1 << 38) - 1, bounding: (1 << 38) - 1, ..Host::privileged() };
         let list = json!(["CAP_BPF", "CAP_CHOWN"]);
         assert_eq!(
             found_on(&old, with(json!({"bounding": list, "permitted": list, "ambient": ["CAP_BPF"]}))),

@@ -48,9 +48,9 @@ pub(super) fn paths(c: &Ctx<'_>, out: &mut Problems) {
 pub(super) fn supported(c: &Ctx<'_>, out: &mut Problems) {
     for (i, namespace) in c.namespaces().iter().enumerate() {
         let there = match namespace.typ() {
-            LinuxNamespaceType::Cgroup => c.facts.has_cgroup_namespace,
-            LinuxNamespaceType::Time => c.facts.has_time_namespace,
-            LinuxNamespaceType::User => c.facts.has_user_namespace,
+            LinuxNamespaceType::Cgroup => c.host.has_cgroup_namespace,
+            LinuxNamespaceType::Time => c.host.has_time_namespace,
+            LinuxNamespaceType::User => c.host.has_user_namespace,
             _ => true,
         };
         if !there {
@@ -62,7 +62,7 @@ pub(super) fn supported(c: &Ctx<'_>, out: &mut Problems) {
 
 /// Whoever is not root can only make namespaces inside a user namespace of his own.
 pub(super) fn rootless(c: &Ctx<'_>, out: &mut Problems) {
-    if c.facts.euid == 0 {
+    if c.host.euid == 0 {
         return;
     }
     match c.namespace(LinuxNamespaceType::User) {
@@ -90,7 +90,7 @@ fn lists<'a>(c: &Ctx<'a>) -> [(&'static str, &'static str, &'a [LinuxIdMapping])
 
 pub(super) fn mappings_wanted(c: &Ctx<'_>, out: &mut Problems) {
     let new = c.namespace(LinuxNamespaceType::User).is_some_and(|n| join_path(n).is_none());
-    if !new || c.facts.euid != 0 {
+    if !new || c.host.euid != 0 {
         return;
     }
     for (list, _, _) in lists(c).into_iter().filter(|(_, _, mappings)| mappings.is_empty()) {
@@ -166,7 +166,7 @@ pub(super) fn time_offsets(c: &Ctx<'_>, out: &mut Problems) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Facts;
+    use crate::host::Host;
     use super::super::tests::{found, found_on};
     use serde_json::{Value, json};
 
@@ -208,11 +208,11 @@ mod tests {
 
     #[test]
     fn kernels_without_some_kinds() {
-        let old = Facts {
+        let old = Host {
             has_cgroup_namespace: false,
             has_time_namespace: false,
             has_user_namespace: false,
-            ..Facts::privileged()
+            ..Host::privileged()
         };
         let list = json!([{"type": "mount"}, {"type": "cgroup"}, {"type": "time"}, {"type": "user", "path": "/x"}]);
         let patch = json!({"linux": {"namespaces": list}});
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn callers_without_privilege() {
-        let user = Facts { euid: 1000, capabilities: 0, ..Facts::privileged() };
+        let user = Host { euid: 1000, capabilities: 0, ..Host::privileged() };
         let caps = json!({"process": {"capabilities": {"permitted": ["CAP_KILL"]}}});
         assert_eq!(
             found_on(&user, caps),

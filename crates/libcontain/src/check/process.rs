@@ -100,7 +100,7 @@ pub(super) fn mapped_ids(c: &Ctx<'_>, out: &mut Problems) {
 
 pub(super) fn rootless_groups(c: &Ctx<'_>, out: &mut Problems) {
     let groups = c.process().and_then(|p| p.user().additional_gids().as_ref());
-    if c.facts.euid != 0 && groups.is_some_and(|g| !g.is_empty()) {
+    if c.host.euid != 0 && groups.is_some_and(|g| !g.is_empty()) {
         let text = "cannot set any additional groups in a rootless container";
         out.push(Problem::error(At::field("process.user.additionalGids"), USER, text));
     }
@@ -132,7 +132,7 @@ pub(super) fn oom_score_adj(c: &Ctx<'_>, out: &mut Problems) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Facts;
+    use crate::host::Host;
     use super::super::tests::{found, found_on};
     use serde_json::{Value, json};
 
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn groups_need_privilege() {
-        let user = Facts { euid: 1000, ..Facts::privileged() };
+        let user = Host { euid: 1000, ..Host::privileged() };
         let map = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
         let with = |gids: Value| {
             json!({
