@@ -1,23 +1,22 @@
 //! Does what `plan/cgroup.rs` planned: makes the container's cgroup, writes its limits, signals what is in it
 //! and removes it.
 //!
-//! Owns [`probe`] (the machine's hierarchies) and [`Cgroup`] (one directory per hierarchy, held open).
+//! Owns [`probe`] (the machine's hierarchies) and [`Cgroup`] (one directory per hierarchy, by path).
 //!
-//! Invariants: directories are opened below `/sys/fs/cgroup`, component by component or with `openat2`, never
-//! through a symlink; files are opened by name in such a directory; nothing outside the planned directories and
-//! the levels above them is touched; the working directory is not used. Nothing is retried that the plan or the
-//! kernel's documentation does not say to retry.
+//! Invariants: every path lies below the root of a hierarchy below `/sys/fs/cgroup` and has no `..`; nothing outside
+//! the planned directories and the levels above them is touched; the working directory is not used. Nothing is
+//! opened that is neither read nor written: there are a dozen hierarchies, and each call counts twelvefold. Nothing
+//! is retried that the plan or the kernel's documentation does not say to retry.
 //!
-//! Must not enter: decisions about values or paths. Joining is done by the child itself, with the descriptors
-//! of [`Cgroup::tasks`] or `CLONE_INTO_CGROUP`: moving another process costs an RCU grace period.
+//! Must not enter: decisions about values or paths. Joining is done by the child itself, by writing `0` to the v1
+//! `tasks` files, or with `CLONE_INTO_CGROUP`: moving another process costs an RCU grace period.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, Result};
 
 use crate::error::At;
 use crate::plan::cgroup::ROOT;
@@ -30,10 +29,12 @@ mod probe;
 
 pub use probe::probe;
 
-/// An existing cgroup: the directories of a container, by hierarchy.
+/// The cgroup of a container: its directories, by hierarchy. Any of them may be gone at any time.
 #[derive(Debug)]
 pub struct Cgroup {
     members: Vec<Member>,
+    /// The v2 directory, opened with `O_PATH`, where this process has made it.
+    entry: Option<OwnedFd>,
 }
 
 /// The directory in one hierarchy.
@@ -41,11 +42,9 @@ pub struct Cgroup {
 struct Member {
     /// The controllers it stands for; empty for v2.
     keys: Vec<String>,
-    /// Below `/sys/fs/cgroup`, without a slash at the beginning.
+    /// Absolute.
     path: String,
     v2: bool,
-    /// Opened with `O_PATH`.
-    dir: OwnedFd,
 }
 
 /// What failed on a cgroup, and where.
@@ -55,6 +54,8 @@ pub struct CgroupError {
     pub at: Option<At>,
     /// The file or directory.
     pub path: String,
+    /// What was written; empty when nothing was.
+    pub value: String,
     /// The system call; empty when none failed.
     pub call: &'static str,
     /// Its errno; 0 when none failed.
@@ -65,19 +66,28 @@ pub struct CgroupError {
 
 impl CgroupError {
     fn call(path: impl Into<String>, call: &'static str, errno: Errno) -> Self {
-        CgroupError { at: None, path: path.into(), call, errno: errno.raw_os_error(), text: String::new() }
+        CgroupError { call, errno: errno.raw_os_error(), ..CgroupError::text(path, "") }
     }
 
     fn text(path: impl Into<String>, text: impl Into<String>) -> Self {
-        CgroupError { at: None, path: path.into(), call: "", errno: 0, text: text.into() }
+        CgroupError { at: None, path: path.into(), value: String::new(), call: "", errno: 0, text: text.into() }
     }
 
     fn at(self, at: At) -> Self {
         CgroupError { at: Some(at), ..self }
     }
 
+    fn of(self, value: &str) -> Self {
+        CgroupError { value: value.to_owned(), ..self }
+    }
+
     fn because(self, text: impl Into<String>) -> Self {
         CgroupError { text: text.into(), ..self }
+    }
+
+    /// Processes are in it, dying or alive.
+    fn is_busy(&self) -> bool {
+        [Errno::BUSY, Errno::NOTEMPTY].iter().any(|e| e.raw_os_error() == self.errno)
     }
 
     /// A rootless caller gets these for what belongs to root.
@@ -99,69 +109,59 @@ impl fmt::Display for CgroupError {
         let reason = io::Error::from_raw_os_error(self.errno).to_string();
         // Callers look for Go's spelling, which has a small letter and no number.
         let reason = reason.split(" (os error").next().unwrap_or_default().to_lowercase();
-        write!(f, "{separator}{} {}: {reason}", self.call, self.path)
+        write!(f, "{separator}{} {}", self.call, self.path)?;
+        if !self.value.is_empty() {
+            write!(f, " {:?}", self.value)?;
+        }
+        write!(f, ": {reason}")
     }
 }
 
 impl std::error::Error for CgroupError {}
 
 impl Member {
-    fn absolute(&self) -> String {
-        format!("{ROOT}/{}", self.path)
-    }
-
     fn stands_for(&self, key: &str) -> bool {
         self.keys.iter().any(|k| k == key)
+    }
+
+    fn file(&self, name: &str) -> String {
+        format!("{}/{name}", self.path)
+    }
+
+    fn read(&self, name: &str) -> Result<String> {
+        dir::read(&self.file(name))
+    }
+
+    fn write(&self, name: &str, value: &str) -> Result<()> {
+        dir::write(&self.file(name), value)
     }
 }
 
 impl Cgroup {
-    /// The container's cgroup as state.json names it (`cgroup_paths`): what is left of it. Paths that do not lie
-    /// below a hierarchy's root are left out, because killing there would be about the whole machine.
+    /// The container's cgroup as state.json names it (`cgroup_paths`): the empty key is v2, the others are v1 controllers.
+    /// Paths that do not lie below a hierarchy's root are left out, because killing there would be about the whole machine.
     #[must_use]
     pub fn from_paths(paths: &BTreeMap<String, String>) -> Cgroup {
         let mut members: Vec<Member> = Vec::new();
-        let Ok(root) = dir::root() else { return Cgroup { members } };
-        let depth = if dir::is_v2(root.as_fd()) { 1 } else { 2 };
-        for (key, absolute) in paths {
-            let Some(path) = absolute.strip_prefix(ROOT).map(|p| p.trim_matches('/')) else { continue };
-            if path.split('/').filter(|name| !name.is_empty()).count() < depth {
-                continue;
+        for (key, path) in paths.iter().filter(|(key, path)| is_below_a_root(key, path)) {
+            let v2 = key.is_empty();
+            match members.iter_mut().find(|m| m.path == *path && !v2) {
+                Some(member) => member.keys.push(key.clone()),
+                None => members.push(Member {
+                    keys: if v2 { Vec::new() } else { vec![key.clone()] },
+                    path: path.clone(),
+                    v2,
+                }),
             }
-            if let Some(member) = members.iter_mut().find(|m| m.path == path && !key.is_empty()) {
-                member.keys.push(key.clone());
-                continue;
-            }
-            let Ok(dir) = dir::open(root.as_fd(), path) else { continue };
-            let keys = if key.is_empty() { Vec::new() } else { vec![key.clone()] };
-            members.push(Member { keys, path: path.to_owned(), v2: key.is_empty(), dir });
         }
-        Cgroup { members }
+        Cgroup { members, entry: None }
     }
 
-    /// `cgroup_paths` of state.json: the empty key is v2, the others are v1 controllers.
-    #[must_use]
-    pub fn paths(&self) -> BTreeMap<String, String> {
-        let keys = |m: &Member| if m.v2 { vec![String::new()] } else { m.keys.clone() };
-        self.members.iter().flat_map(|m| keys(m).into_iter().map(|key| (key, m.absolute()))).collect()
-    }
-
-    /// v1: the `tasks` file of each hierarchy, close-on-exec, for the child to write `0` to. The memory cgroup
-    /// comes last: what the child needs until then is not charged to the container.
-    ///
-    /// # Errors
-    /// What opening a file gives, usually a cgroup that was removed behind our back.
-    pub fn tasks(&self) -> io::Result<Vec<OwnedFd>> {
-        let mut v1: Vec<&Member> = self.members.iter().filter(|m| !m.v2).collect();
-        v1.sort_by_key(|m| m.stands_for("memory"));
-        let open = |m: &Member| rustix::fs::openat(&m.dir, "tasks", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
-        v1.into_iter().map(|m| Ok(open(m)?)).collect()
-    }
-
-    /// The v2 directory, for `CLONE_INTO_CGROUP`: the container's only cgroup, or that of a hybrid machine.
+    /// The v2 directory that [`Cgroup::create`] made, for `CLONE_INTO_CGROUP`: the container's only cgroup, or that of
+    /// a hybrid machine.
     #[must_use]
     pub fn clone_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.members.iter().find(|m| m.v2).map(|m| m.dir.as_fd())
+        self.entry.as_ref().map(AsFd::as_fd)
     }
 
     fn v1(&self, key: &str) -> Option<&Member> {
@@ -170,6 +170,16 @@ impl Cgroup {
 
     fn v2(&self) -> Option<&Member> {
         self.members.iter().find(|m| m.v2)
+    }
+}
+
+/// A hierarchy's root is `/sys/fs/cgroup` itself, where v2 is mounted there, or a directory in it.
+fn is_below_a_root(key: &str, path: &str) -> bool {
+    let Some(names) = path.strip_prefix(ROOT).and_then(|below| below.strip_prefix('/')) else { return false };
+    match names.split('/').collect::<Vec<_>>().as_slice() {
+        names if names.iter().any(|name| matches!(*name, "" | "." | "..")) => false,
+        [_] => key.is_empty() && dir::is_v2(ROOT),
+        _ => true,
     }
 }
 

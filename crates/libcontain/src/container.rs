@@ -410,6 +410,10 @@ impl Container {
                 Ok(())
             }
             Claim::Ours => {
+                // Mostly nobody is left in there, and it can just go.
+                if cgroup.remove_now().is_ok() {
+                    return Ok(());
+                }
                 if !cgroup.pids().unwrap_or_default().is_empty() {
                     cgroup.kill_all(Signal::KILL).map_err(|e| os(&e))?;
                 }

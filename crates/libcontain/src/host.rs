@@ -6,9 +6,12 @@
 use std::ffi::CStr;
 use std::io;
 
+use rustix::fs::CWD;
+
 use crate::plan::cgroup::Layout;
 #[cfg(test)]
 use crate::plan::cgroup::Mode;
+use crate::small_file;
 
 const CAP_SYS_ADMIN: u64 = 1 << 21;
 
@@ -52,10 +55,11 @@ impl Host {
     ///
     /// # Errors
     /// `/proc` or `/sys/fs/cgroup` cannot be read.
-    #[allow(clippy::disallowed_methods)]
     pub fn probe() -> io::Result<Host> {
-        let status = std::fs::read_to_string("/proc/self/status")?;
-        let user_namespace = rustix::fs::stat(c"/proc/self/ns/user")?.st_ino != INITIAL_USER_NAMESPACE;
+        let status = small_file::read(CWD, c"/proc/self/status")?;
+        // A kernel without user namespaces has no such file.
+        let own_namespace = rustix::fs::stat(c"/proc/self/ns/user").ok().map(|file| file.st_ino);
+        let user_namespace = own_namespace.is_some_and(|inode| inode != INITIAL_USER_NAMESPACE);
         let euid = rustix::process::geteuid().as_raw();
         Ok(Host {
             euid,
@@ -64,10 +68,10 @@ impl Host {
             capabilities: mask(&status, "CapEff:"),
             bounding: mask(&status, "CapBnd:"),
             last_cap: last_cap()?,
-            setgroups_denied: user_namespace && std::fs::read("/proc/self/setgroups")?.starts_with(b"deny"),
+            setgroups_denied: user_namespace && small_file::read(CWD, c"/proc/self/setgroups")?.starts_with("deny"),
             has_cgroup_namespace: exists(c"/proc/self/ns/cgroup"),
             has_time_namespace: exists(c"/proc/self/ns/time"),
-            has_user_namespace: exists(c"/proc/self/ns/user"),
+            has_user_namespace: own_namespace.is_some(),
             has_kcore: exists(c"/proc/kcore"),
             cgroups: crate::cgroup::probe()?,
             rootless_cgroups: euid != 0 || user_namespace,
@@ -107,7 +111,7 @@ fn exists(path: &CStr) -> bool {
 }
 
 fn last_cap() -> io::Result<u8> {
-    let text = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap")?;
+    let text = small_file::read(CWD, c"/proc/sys/kernel/cap_last_cap")?;
     text.trim().parse().map_err(io::Error::other)
 }
 

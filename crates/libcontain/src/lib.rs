@@ -18,6 +18,7 @@ mod host;
 pub mod plan;
 mod root;
 mod runtime;
+mod small_file;
 mod spawn;
 mod state;
 mod sys;

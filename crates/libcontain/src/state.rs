@@ -16,12 +16,13 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Hooks, LinuxNamespaceType, Spec};
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::bundle::Bundle;
 use crate::error::{Error, Kind};
 use crate::plan::Plan;
+use crate::small_file;
 
 pub(crate) const EXEC_FIFO: &str = "exec.fifo";
 const STATE: &str = "state.json";
@@ -199,27 +200,28 @@ impl StateDir {
         &self.path
     }
 
-    /// Says what will exist, before any of it does.
+    /// Says what will exist, before any of it does. Half a file is as good as none, as nothing else is there then.
     pub fn write_intent(&self, record: &Record) -> Result<(), Error> {
-        self.write(CREATING, record)
+        self.write(CREATING, OFlags::EXCL, record)
     }
 
     /// Makes the container known.
     pub fn write_state(&self, record: &Record) -> Result<(), Error> {
-        self.write(STATE, record)?;
+        let what = || format!("rename {}", self.path.join(STATE).display());
+        let temp = format!("{STATE}.{}", rustix::process::getpid().as_raw_nonzero());
+        self.write(&temp, OFlags::TRUNC, record)?;
+        rustix::fs::renameat(&self.fd, &temp, &self.fd, STATE).map_err(|e| Error::os(what(), e))?;
         let _ = rustix::fs::unlinkat(&self.fd, CREATING, AtFlags::empty());
         Ok(())
     }
 
-    fn write(&self, name: &str, record: &Record) -> Result<(), Error> {
+    fn write(&self, name: &str, flags: OFlags, record: &Record) -> Result<(), Error> {
         let what = |call: &str| format!("{call} {}", self.path.join(name).display());
         let text = serde_json::to_vec(record).map_err(|e| Error::new(Kind::Os, format!("{}: {e}", what("write"))))?;
-        let temp = format!("{name}.{}", rustix::process::getpid().as_raw_nonzero());
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.fd, &temp, flags, Mode::from_raw_mode(0o600));
+        let flags = flags | OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o600));
         let file = file.map_err(|e| Error::os(what("open"), e))?;
-        io::Write::write_all(&mut std::fs::File::from(file), &text).map_err(|e| Error::os(what("write"), e))?;
-        rustix::fs::renameat(&self.fd, &temp, &self.fd, name).map_err(|e| Error::os(what("rename"), e))
+        io::Write::write_all(&mut std::fs::File::from(file), &text).map_err(|e| Error::os(what("write"), e))
     }
 
     /// The container's record; `None` while it is being made, or was left so.
@@ -275,18 +277,30 @@ impl StateDir {
         Ok(rustix::fs::fstat(&self.fd)?.st_uid)
     }
 
-    /// Removes the directory and what is in it; it holds files only.
+    /// Removes the directory and what is in it; it holds files only, and mostly one.
     pub fn remove(&self) -> Result<(), Error> {
+        let _ = rustix::fs::unlinkat(&self.fd, STATE, AtFlags::empty());
+        let removed = match rustix::fs::rmdir(&self.path) {
+            Err(rustix::io::Errno::NOTEMPTY | rustix::io::Errno::EXIST) => {
+                self.remove_files()?;
+                rustix::fs::rmdir(&self.path)
+            }
+            result => result,
+        };
+        match removed {
+            Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+            Err(errno) => Err(Error::os(format_args!("rmdir {}", self.path.display()), errno)),
+        }
+    }
+
+    fn remove_files(&self) -> Result<(), Error> {
         let entries = rustix::fs::Dir::read_from(&self.fd).map_err(|e| Error::os(self.path.display(), e))?;
         for entry in entries.flatten() {
             if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
                 let _ = rustix::fs::unlinkat(&self.fd, entry.file_name(), AtFlags::empty());
             }
         }
-        match rustix::fs::rmdir(&self.path) {
-            Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
-            Err(errno) => Err(Error::os(format_args!("rmdir {}", self.path.display()), errno)),
-        }
+        Ok(())
     }
 }
 
@@ -301,11 +315,10 @@ fn make_root(root: &Path) -> io::Result<()> {
 
 /// State letter and start time of a process, from `/proc/PID/stat`; `None` if there is none.
 pub(crate) fn process_stat(pid: u32) -> Option<(u8, u64)> {
-    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let stat = small_file::read(CWD, format!("/proc/{pid}/stat")).ok()?;
     // The name, in parentheses, may hold anything, parentheses and blanks too.
-    let after_name = stat.iter().rposition(|b| *b == b')')?;
-    let text = std::str::from_utf8(stat.get(after_name + 2..)?).ok()?;
-    let mut fields = text.split(' ');
+    let (_, after_name) = stat.rsplit_once(") ")?;
+    let mut fields = after_name.split(' ');
     let letter = *fields.next()?.as_bytes().first()?;
     let start = fields.nth(18)?.parse().ok()?;
     Some((letter, start))
@@ -383,7 +396,10 @@ mod tests {
         assert_eq!(dir.read_state().unwrap(), None);
         dir.make_fifo().unwrap();
         assert!(dir.has_fifo());
+        std::fs::write(dir.path().join(CREATING), r#"{"id":"c1","ini"#).unwrap();
+        assert_eq!(dir.read_intent(), None, "the writer was killed");
         dir.remove().unwrap();
         assert!(!dir.path().exists());
+        dir.remove().unwrap();
     }
 }

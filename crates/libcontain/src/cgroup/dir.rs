@@ -1,79 +1,58 @@
-//! Directories and files of the cgroup file systems, by descriptor.
+//! Directories and files of the cgroup file systems.
 //!
-//! Owns how a path is walked: below `/sys/fs/cgroup`, without following a symlink.
+//! Owns how they are reached. A container's own directory is named by its path below `/sys/fs/cgroup`, which the plan has
+//! cleaned of `..`; the kernel makes nothing but directories in there, so that there is no symlink to follow. What the
+//! container may have made below has names of its choice and any depth: that is walked by descriptor, name by name.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, statfs};
 use rustix::io::{Errno, Result};
+use rustix::path::Arg;
 
-use crate::plan::cgroup::ROOT;
-
-pub(super) const CGROUP2_MAGIC: u64 = 0x6367_7270;
+const CGROUP2_MAGIC: u64 = 0x6367_7270;
 
 const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
 
-/// `/sys/fs/cgroup` itself.
-pub(super) fn root() -> Result<OwnedFd> {
-    rustix::fs::open(ROOT, DIRECTORY, Mode::empty())
-}
-
-/// A directory below `root`. The fallback is for kernels before 5.6 and for seccomp profiles that answer EPERM
-/// to what they do not know.
-pub(super) fn open(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd> {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let path = if path.is_empty() { "." } else { path };
-    match rustix::fs::openat2(root, path, DIRECTORY, Mode::empty(), resolve) {
-        Err(Errno::NOSYS | Errno::PERM) => walk(root, path),
-        result => result,
-    }
-}
-
-fn walk(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd> {
-    let mut dir = rustix::fs::openat(root, ".", DIRECTORY, Mode::empty())?;
-    for name in path.split('/').filter(|name| !matches!(*name, "" | ".")) {
-        if name == ".." {
-            return Err(Errno::XDEV);
-        }
-        dir = child(dir.as_fd(), name)?;
-    }
-    Ok(dir)
+/// A directory by its path.
+pub(super) fn open(path: &str) -> Result<OwnedFd> {
+    rustix::fs::open(path, DIRECTORY, Mode::empty())
 }
 
 /// A directory by its name in another.
-pub(super) fn child(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
+pub(super) fn child(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd> {
     rustix::fs::openat(dir, name, DIRECTORY, Mode::empty())
 }
 
-/// `path` as parent and name.
-pub(super) fn split(path: &str) -> (&str, &str) {
-    path.rsplit_once('/').unwrap_or(("", path))
+/// The level above.
+pub(super) fn parent(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(parent, _)| parent)
+}
+
+/// Whether a directory is there.
+pub(super) fn exists(path: &str) -> bool {
+    rustix::fs::access(path, rustix::fs::Access::EXISTS).is_ok()
 }
 
 /// Whether a directory is of cgroup v2.
-pub(super) fn is_v2(dir: BorrowedFd<'_>) -> bool {
-    rustix::fs::fstatfs(dir).is_ok_and(|fs| fs.f_type.cast_unsigned() == CGROUP2_MAGIC)
-}
-
-/// The whole of a file; cgroup files are small, but for `cgroup.procs`.
-pub(super) fn read(dir: BorrowedFd<'_>, file: &str) -> Result<String> {
-    let fd = rustix::fs::openat(dir, file, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())?;
-    let mut text = Vec::with_capacity(4096);
-    while rustix::io::read(&fd, rustix::buffer::spare_capacity(&mut text))? > 0 {
-        text.reserve(4096);
-    }
-    Ok(String::from_utf8_lossy(&text).trim_end().to_owned())
+pub(super) fn is_v2(path: &str) -> bool {
+    statfs(path).is_ok_and(|fs| fs.f_type.cast_unsigned() == CGROUP2_MAGIC)
 }
 
 /// A file to write to.
-pub(super) fn writable(dir: BorrowedFd<'_>, file: &str) -> Result<OwnedFd> {
-    rustix::fs::openat(dir, file, OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())
+pub(super) fn writable(path: &str) -> Result<OwnedFd> {
+    rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())
 }
 
 /// One value into one file, in one call: the kernel parses each write by itself.
-pub(super) fn write(dir: BorrowedFd<'_>, file: &str, value: &str) -> Result<()> {
-    rustix::io::write(writable(dir, file)?, value.as_bytes()).map(|_| ())
+pub(super) fn write(path: &str, value: &str) -> Result<()> {
+    rustix::io::write(writable(path)?, value.as_bytes()).map(|_| ())
+}
+
+/// The whole of a file.
+pub(super) fn read(path: &str) -> Result<String> {
+    crate::small_file::read(CWD, path)
 }
 
 /// The names of the cgroups directly below.
@@ -91,19 +70,23 @@ pub(super) fn children(dir: BorrowedFd<'_>) -> Result<Vec<CString>> {
 }
 
 /// Removes a cgroup and all below it; what is gone already is fine.
-pub(super) fn remove(parent: BorrowedFd<'_>, name: &std::ffi::CStr) -> Result<()> {
-    match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
-        Err(Errno::BUSY) => {}
+pub(super) fn remove(parent: BorrowedFd<'_>, name: impl Arg + Copy) -> Result<()> {
+    let error = match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
         Err(Errno::NOENT) => return Ok(()),
-        result => return result,
-    }
-    // Busy: with processes, or with cgroups below. The latter can be helped.
+        Err(error) => error,
+        Ok(()) => return Ok(()),
+    };
+    // A file system that is mounted read-only says so before it looks for the name.
     let dir = match rustix::fs::openat(parent, name, DIRECTORY, Mode::empty()) {
         Err(Errno::NOENT) => return Ok(()),
-        dir => dir?,
+        dir => dir.map_err(|_| error)?,
     };
+    // Busy: with processes, or with cgroups below. The latter can be helped.
+    if !matches!(error, Errno::BUSY | Errno::NOTEMPTY) {
+        return Err(error);
+    }
     for child in children(dir.as_fd())? {
-        remove(dir.as_fd(), &child)?;
+        remove(dir.as_fd(), child.as_c_str())?;
     }
     match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
         Err(Errno::NOENT) => Ok(()),

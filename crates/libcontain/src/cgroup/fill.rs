@@ -3,7 +3,7 @@
 //! Owns `apply`: the plan's writes in the plan's order, before anybody is in the cgroup. What a failing write
 //! means was decided by the plan (`How`).
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::{Errno, Result};
 
@@ -34,8 +34,8 @@ impl Cgroup {
         for (member, write) in again {
             member.fill(write, &mut open).map_err(|errno| member.explain(write, errno))?;
         }
-        match (&plan.devices, self.v2()) {
-            (Some(program), Some(member)) => member.attach(program, plan.tolerate_devices),
+        match (&plan.devices, self.v2(), &self.entry) {
+            (Some(program), Some(member), Some(dir)) => member.attach(dir.as_fd(), program, plan.tolerate_devices),
             _ => Ok(()),
         }
     }
@@ -43,7 +43,7 @@ impl Cgroup {
     /// Rootless containers may lack a directory; limits that need it were refused when it was not made.
     fn member(&self, plan: &Plan, write: &Write) -> std::result::Result<Option<&Member>, CgroupError> {
         let path = plan.dirs.get(write.dir).map(crate::plan::cgroup::Dir::absolute).unwrap_or_default();
-        let member = self.members.iter().find(|m| m.absolute() == path);
+        let member = self.members.iter().find(|m| m.path == path);
         if member.is_none() && write.how != How::Tolerated {
             let text = format!("cannot set {} limit: container could not join or create cgroup", write.controller);
             return Err(CgroupError::text(path, text).at(write.at));
@@ -59,7 +59,7 @@ impl<'a> Open<'a> {
     fn write(&mut self, member: &Member, write: &'a Write) -> Result<()> {
         let fd = match self.0.take() {
             Some((dir, file, fd)) if dir == write.dir && file == write.file => fd,
-            _ => dir::writable(member.dir.as_fd(), &write.file)?,
+            _ => dir::writable(&member.file(&write.file))?,
         };
         let (_, _, fd) = self.0.insert((write.dir, write.file.as_str(), fd));
         rustix::io::write(fd, write.value.as_bytes()).map(|_| ())
@@ -70,15 +70,15 @@ impl Member {
     fn fill<'a>(&self, write: &'a Write, open: &mut Open<'a>) -> Result<()> {
         match (open.write(self, write), &write.how) {
             (Err(Errno::NOENT), How::IfPresent) => Ok(()),
-            (Err(Errno::NOENT), How::Or(file, value)) => dir::write(self.dir.as_fd(), file, value),
+            (Err(Errno::NOENT), How::Or(file, value)) => self.write(file, value),
             (result, _) => result,
         }
     }
 
     fn explain(&self, write: &Write, errno: Errno) -> CgroupError {
-        let error = CgroupError::call(format!("{}/{}", self.absolute(), write.file), "write", errno).at(write.at);
+        let error = CgroupError::call(self.file(&write.file), "write", errno).at(write.at).of(&write.value);
         let controller = write.file.split('.').next().unwrap_or_default();
-        let available = || dir::read(self.dir.as_fd(), "cgroup.controllers").unwrap_or_default();
+        let available = || self.read("cgroup.controllers").unwrap_or_default();
         if errno == Errno::NOENT && self.v2 && !available().split_whitespace().any(|c| c == controller) {
             return error.because(format!("{:?} can't be set: controller {controller:?} not available", write.file));
         }
@@ -86,7 +86,7 @@ impl Member {
     }
 
     fn must_have_taken(&self, write: &Write) -> std::result::Result<(), CgroupError> {
-        let taken = dir::read(self.dir.as_fd(), &write.file).map_err(|errno| self.explain(write, errno))?;
+        let taken = self.read(&write.file).map_err(|errno| self.explain(write, errno))?;
         let (Ok(asked), Ok(taken)) = (write.value.parse::<u64>(), taken.parse::<u64>()) else { return Ok(()) };
         let which = match asked.cmp(&taken) {
             std::cmp::Ordering::Equal => return Ok(()),
@@ -94,15 +94,15 @@ impl Member {
             std::cmp::Ordering::Greater => "maximum",
         };
         let text = format!("the {which} allowed cpu-shares is {taken}");
-        Err(CgroupError::text(self.absolute(), text).at(write.at))
+        Err(CgroupError::text(self.path.as_str(), text).at(write.at))
     }
 
-    fn attach(&self, program: &Program, tolerate: bool) -> std::result::Result<(), CgroupError> {
+    fn attach(&self, dir: BorrowedFd<'_>, program: &Program, tolerate: bool) -> std::result::Result<(), CgroupError> {
         let attached = bpf::load_device_program(&program.bytes())
-            .and_then(|loaded| bpf::attach_device_program(self.dir.as_fd(), loaded.as_fd()));
+            .and_then(|loaded| bpf::attach_device_program(dir, loaded.as_fd()));
         match attached {
             Err(errno) if !tolerate => {
-                let error = CgroupError::call(self.absolute(), "bpf", errno);
+                let error = CgroupError::call(self.path.as_str(), "bpf", errno);
                 Err(error.at(crate::error::At::field("linux.resources.devices")))
             }
             _ => Ok(()),

@@ -1,17 +1,18 @@
 //! What happens to a cgroup between its making and its end: who is in it, freezing, killing, removal.
 
 use std::collections::BTreeSet;
-use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::{Errno, Result};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 
 use super::{Cgroup, CgroupError, Member, dir};
+use crate::small_file;
 
 const FREEZE_TRIES: u32 = 1000;
 const FREEZE_DEADLINE: Duration = Duration::from_secs(10);
@@ -42,7 +43,7 @@ impl Cgroup {
     pub fn thaw(&self) -> io::Result<()> {
         let Some(member) = self.freezer() else { return Ok(()) };
         let (file, value) = if member.v2 { ("cgroup.freeze", "0") } else { ("freezer.state", "THAWED") };
-        match dir::write(member.dir.as_fd(), file, value) {
+        match member.write(file, value) {
             Err(Errno::NOENT | Errno::NODEV) => Ok(()),
             result => Ok(result?),
         }
@@ -56,7 +57,7 @@ impl Cgroup {
     /// `unable to freeze`, or what a signal gave; the signals are sent even so.
     pub fn kill_all(&self, signal: Signal) -> io::Result<()> {
         let was_frozen = self.frozen();
-        let kill = |m: &Member| dir::write(m.dir.as_fd(), "cgroup.kill", "1").is_ok();
+        let kill = |m: &Member| m.write("cgroup.kill", "1").is_ok();
         if signal == Signal::KILL && self.v2().is_some_and(kill) && self.outside_v2()?.is_empty() {
             return if was_frozen { self.thaw() } else { Ok(()) };
         }
@@ -74,25 +75,33 @@ impl Cgroup {
     /// # Errors
     /// `unable to remove container's cgroup`: something is alive in it. The other hierarchies are removed.
     pub fn remove(&self) -> std::result::Result<(), CgroupError> {
-        let mut left: Vec<&Member> = self.members.iter().collect();
-        let mut error = None;
-        for attempt in 0..=REMOVE_TRIES {
-            let mut still = Vec::new();
-            for member in left {
-                if let Err(errno) = member.remove() {
-                    error = Some(CgroupError::call(member.absolute(), "rmdir", errno));
-                    still.push(member);
-                }
+        let mut result = self.remove_now();
+        for attempt in 0..REMOVE_TRIES {
+            if !result.as_ref().is_err_and(CgroupError::is_busy) {
+                break;
             }
-            left = still;
-            if left.is_empty() {
-                return Ok(());
-            }
-            if attempt < REMOVE_TRIES {
-                sleep(Duration::from_millis(1 << attempt));
+            sleep(Duration::from_millis(1 << attempt));
+            result = self.remove_now();
+        }
+        result
+    }
+
+    /// The same without waiting: one call for each hierarchy where nothing is in the way.
+    ///
+    /// # Errors
+    /// As [`Cgroup::remove`].
+    pub fn remove_now(&self) -> std::result::Result<(), CgroupError> {
+        let mut result = Ok(());
+        for member in &self.members {
+            // Of several errors the one that can be helped is told.
+            if let Err(errno) = dir::remove(CWD, member.path.as_str())
+                && !result.as_ref().is_err_and(CgroupError::is_busy)
+            {
+                let error = CgroupError::call(member.path.as_str(), "rmdir", errno);
+                result = Err(error.because("unable to remove container's cgroup"));
             }
         }
-        error.map_or(Ok(()), |error| Err(error.because("unable to remove container's cgroup")))
+        result
     }
 
     /// How many processes the kernel killed in it for want of memory; 0 where it does not count them.
@@ -100,7 +109,7 @@ impl Cgroup {
     pub fn oom_kills(&self) -> u64 {
         let v1 = self.v1("memory").map(|m| (m, "memory.oom_control"));
         let Some((member, file)) = v1.or(self.v2().map(|m| (m, "memory.events"))) else { return 0 };
-        let text = dir::read(member.dir.as_fd(), file).unwrap_or_default();
+        let text = member.read(file).unwrap_or_default();
         let count = |line: &str| line.strip_prefix("oom_kill ").and_then(|n| n.parse().ok());
         text.lines().find_map(count).unwrap_or(0)
     }
@@ -110,11 +119,10 @@ impl Cgroup {
     }
 
     pub(super) fn freeze(&self) -> io::Result<()> {
-        match self.freezer() {
-            Some(member) if member.v2 => member.freeze_v2(),
-            Some(member) => member.freeze_v1().inspect_err(|_| _ = self.thaw()),
-            None => Ok(()),
-        }
+        let Some(member) = self.freezer() else { return Ok(()) };
+        let frozen = if member.v2 { member.freeze_v2() } else { member.freeze_v1().inspect_err(|_| _ = self.thaw()) };
+        // Nobody is in what is gone.
+        frozen.or_else(|error| if dir::exists(&member.path) { Err(error) } else { Ok(()) })
     }
 
     /// Processes that left the v2 cgroup but not those of v1.
@@ -154,39 +162,33 @@ impl Cgroup {
 impl Member {
     pub(super) fn pids(&self) -> Result<Vec<u32>> {
         let mut pids = Vec::new();
-        collect_pids(self.dir.as_fd(), &mut pids)?;
+        match dir::open(&self.path) {
+            Err(Errno::NOENT) => {}
+            dir => collect_pids(dir?.as_fd(), &mut pids)?,
+        }
         Ok(pids)
     }
 
     pub(super) fn is_frozen(&self) -> bool {
         if self.v2 {
-            return dir::read(self.dir.as_fd(), "cgroup.freeze").is_ok_and(|text| text == "1");
+            return self.read("cgroup.freeze").is_ok_and(|text| text == "1");
         }
         // `freezer.state` also says FROZEN below a frozen cgroup.
-        self.stands_for("freezer") && dir::read(self.dir.as_fd(), "freezer.self_freezing").is_ok_and(|text| text == "1")
-    }
-
-    fn remove(&self) -> Result<()> {
-        let (parent, name) = dir::split(&self.path);
-        let parent = match dir::root().and_then(|root| dir::open(root.as_fd(), parent)) {
-            Err(Errno::NOENT) => return Ok(()),
-            parent => parent?,
-        };
-        dir::remove(parent.as_fd(), &CString::new(name).map_err(|_| Errno::INVAL)?)
+        self.stands_for("freezer") && self.read("freezer.self_freezing").is_ok_and(|text| text == "1")
     }
 
     /// v1 can stay FREEZING for ever when a process is caught between two states: a thaw and another try help.
     fn freeze_v1(&self) -> io::Result<()> {
         for i in 1..=FREEZE_TRIES {
             if i % 50 == 0 {
-                dir::write(self.dir.as_fd(), "freezer.state", "THAWED")?;
+                self.write("freezer.state", "THAWED")?;
                 sleep(Duration::from_millis(10));
             }
-            dir::write(self.dir.as_fd(), "freezer.state", "FROZEN")?;
+            self.write("freezer.state", "FROZEN")?;
             if i % 25 == 24 {
                 sleep(Duration::from_micros(10));
             }
-            if dir::read(self.dir.as_fd(), "freezer.state")? == "FROZEN" {
+            if self.read("freezer.state")? == "FROZEN" {
                 return Ok(());
             }
         }
@@ -195,13 +197,9 @@ impl Member {
 
     /// The kernel announces a change of `cgroup.events` with POLLPRI.
     fn freeze_v2(&self) -> io::Result<()> {
-        let events = rustix::fs::openat(
-            &self.dir,
-            "cgroup.events",
-            rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC,
-            rustix::fs::Mode::empty(),
-        )?;
-        dir::write(self.dir.as_fd(), "cgroup.freeze", "1")?;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let events = rustix::fs::open(self.file("cgroup.events"), flags, Mode::empty())?;
+        self.write("cgroup.freeze", "1")?;
         let start = Instant::now();
         loop {
             let mut text = [0; 256];
@@ -213,13 +211,13 @@ impl Member {
             let timeout = Timespec { tv_sec: rest.as_secs().cast_signed(), tv_nsec: rest.subsec_nanos().into() };
             poll(&mut [PollFd::new(&events, PollFlags::PRI)], Some(&timeout))?;
         }
-        dir::write(self.dir.as_fd(), "cgroup.freeze", "0")?;
+        self.write("cgroup.freeze", "0")?;
         Err(io::Error::other("unable to freeze: timeout of 10s reached waiting for the cgroup to freeze"))
     }
 }
 
 fn collect_pids(dir: BorrowedFd<'_>, pids: &mut Vec<u32>) -> Result<()> {
-    match dir::read(dir, "cgroup.procs") {
+    match small_file::read(dir, c"cgroup.procs") {
         Ok(text) => pids.extend(text.lines().filter_map(|line| line.parse::<u32>().ok()).filter(|pid| *pid != 0)),
         // Gone, or threaded: then the domain above lists them.
         Err(Errno::NOENT | Errno::NODEV | Errno::OPNOTSUPP) => {}
@@ -230,10 +228,9 @@ fn collect_pids(dir: BorrowedFd<'_>, pids: &mut Vec<u32>) -> Result<()> {
         children => children?,
     };
     for name in children {
-        match name.to_str().map(|name| dir::child(dir, name)) {
-            Ok(Err(Errno::NOENT | Errno::NODEV)) => {}
-            Ok(child) => collect_pids(child?.as_fd(), pids)?,
-            Err(_) => {}
+        match dir::child(dir, &name) {
+            Err(Errno::NOENT | Errno::NODEV) => {}
+            child => collect_pids(child?.as_fd(), pids)?,
         }
     }
     Ok(())

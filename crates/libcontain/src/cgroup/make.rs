@@ -3,9 +3,6 @@
 //! Owns `create`: it makes all directories of a plan or none. Levels above the container's own that were made
 //! stay when it succeeds (they belong to whoever named the path) and go when it fails.
 
-use std::ffi::CString;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-
 use rustix::fs::Mode;
 use rustix::io::{Errno, Result};
 
@@ -26,9 +23,12 @@ impl Cgroup {
     /// call that failed.
     pub fn create(plan: &Plan) -> std::result::Result<Cgroup, CgroupError> {
         let mut made = Made(Vec::new());
-        let members = if plan.dirs.is_empty() { Vec::new() } else { made.all(plan)? };
+        let members = made.all(plan)?;
+        let v2 = members.iter().find(|m| m.v2);
+        let entry = v2.map(|m| dir::open(&m.path).map_err(|e| CgroupError::call(m.path.as_str(), "open", e)));
+        let entry = entry.transpose()?;
         made.0.clear();
-        Ok(Cgroup { members })
+        Ok(Cgroup { members, entry })
     }
 }
 
@@ -37,23 +37,18 @@ struct Made(Vec<String>);
 
 impl Drop for Made {
     fn drop(&mut self) {
-        let Ok(root) = dir::root() else { return };
         for path in self.0.drain(..).rev() {
-            let (parent, name) = dir::split(&path);
-            if let (Ok(parent), Ok(name)) = (dir::open(root.as_fd(), parent), CString::new(name)) {
-                // Somebody else may have put a cgroup below ours meanwhile: then it stays, and is theirs.
-                let _ = rustix::fs::unlinkat(parent, &name, rustix::fs::AtFlags::REMOVEDIR);
-            }
+            // Somebody else may have put a cgroup below ours meanwhile: then it stays, and is theirs.
+            let _ = rustix::fs::rmdir(&path);
         }
     }
 }
 
 impl Made {
     fn all(&mut self, plan: &Plan) -> std::result::Result<Vec<Member>, CgroupError> {
-        let root = dir::root().map_err(|e| CgroupError::call(ROOT, "open", e))?;
         let mut members = Vec::new();
         for (i, planned) in plan.dirs.iter().enumerate() {
-            match self.one(root.as_fd(), planned) {
+            match self.one(planned) {
                 Ok(member) => members.push(member),
                 Err(error) if error.is_permission() => denied(error, i, plan)?,
                 Err(error) => return Err(error),
@@ -62,22 +57,22 @@ impl Made {
         Ok(members)
     }
 
-    fn one(&mut self, root: BorrowedFd<'_>, planned: &Dir) -> std::result::Result<Member, CgroupError> {
-        let path = format!("{}{}", planned.mount, planned.path).trim_start_matches('/').to_owned();
+    fn one(&mut self, planned: &Dir) -> std::result::Result<Member, CgroupError> {
+        let path = planned.absolute();
         let before = self.0.len();
         let mut result = Err(Errno::NOENT);
         for _ in 0..RACES {
-            result = self.levels(root, planned, &path);
-            if !matches!(result, Err(Errno::NOENT)) {
+            result = self.make(planned, &path);
+            if !matches!(result, Err(Errno::NOENT | Errno::NODEV)) {
                 break;
             }
         }
-        let dir = result.map_err(|e| CgroupError::call(planned.absolute(), "mkdir", e))?;
+        result.map_err(|e| CgroupError::call(path.as_str(), "mkdir", e))?;
         let made = self.0.get(before..).unwrap_or_default();
         let existed = !made.contains(&path);
-        let member = Member { keys: planned.keys.clone(), path, v2: planned.v2, dir };
-        if planned.v2 {
-            member.must_be_enterable(planned, root, made)?;
+        let member = Member { keys: planned.keys.clone(), path, v2: planned.v2 };
+        if planned.v2 && (existed || planned.enable || planned.domain || !planned.is_at_the_top()) {
+            member.must_be_enterable(planned, made)?;
         }
         if existed {
             member.must_be_unused()?;
@@ -85,48 +80,60 @@ impl Made {
         Ok(member)
     }
 
-    /// Opens the deepest level that exists and makes the others.
-    fn levels(&mut self, root: BorrowedFd<'_>, planned: &Dir, path: &str) -> Result<OwnedFd> {
-        let (parent, leaf) = dir::split(path);
-        // Most containers' parent exists, and without controllers to hand down nothing has to be done to it.
-        if planned.stays_above()
-            && let Ok(dir) = dir::open(root, parent)
-        {
-            return self.level(dir.as_fd(), planned, leaf, path);
+    /// The parent of most containers exists, so that one call makes a directory.
+    fn make(&mut self, planned: &Dir, path: &str) -> Result<()> {
+        if planned.enable {
+            return self.levels(planned);
         }
-        let mut current = dir::open(root, &planned.mount)?;
-        let mut so_far = planned.mount.clone();
-        for name in planned.path.split('/').filter(|name| !name.is_empty()) {
-            so_far = if so_far.is_empty() { name.to_owned() } else { format!("{so_far}/{name}") };
-            if planned.enable {
-                enable_controllers(current.as_fd());
-            }
-            current = self.level(current.as_fd(), planned, name, &so_far)?;
+        match self.mkdir(path) {
+            Ok(made) if planned.is_cpuset() && !inherit_cpuset(dir::parent(path), path, made)? => self.levels(planned),
+            Err(Errno::NOENT) => self.levels(planned),
+            result => result.map(|_| ()),
         }
-        Ok(current)
     }
 
-    fn level(&mut self, parent: BorrowedFd<'_>, planned: &Dir, name: &str, path: &str) -> Result<OwnedFd> {
-        let made = match rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755)) {
+    /// From the hierarchy's root down: makes what is missing, and gives each level what it needs from the one above.
+    fn levels(&mut self, planned: &Dir) -> Result<()> {
+        let mut above = planned.hierarchy();
+        for name in planned.path.split('/').filter(|name| !name.is_empty()) {
+            let path = format!("{above}/{name}");
+            if planned.enable {
+                enable_controllers(&above);
+            }
+            let made = self.mkdir(&path)?;
+            if planned.is_cpuset() {
+                inherit_cpuset(&above, &path, made)?;
+            }
+            above = path;
+        }
+        Ok(())
+    }
+
+    /// Whether it was not there.
+    fn mkdir(&mut self, path: &str) -> Result<bool> {
+        match rustix::fs::mkdir(path, Mode::from_raw_mode(0o755)) {
             Ok(()) => {
                 self.0.push(path.to_owned());
-                true
+                Ok(true)
             }
-            Err(Errno::EXIST) => false,
-            // An ancestor that belongs to root may exist all the same.
-            Err(error) => return dir::child(parent, name).map_err(|_| error),
-        };
-        let dir = dir::child(parent, name)?;
-        if planned.keys.iter().any(|key| key == "cpuset") {
-            inherit_cpuset(parent, dir.as_fd(), made)?;
+            Err(Errno::EXIST) => Ok(false),
+            Err(error) => Err(error),
         }
-        Ok(dir)
     }
 }
 
 impl Dir {
-    fn stays_above(&self) -> bool {
-        !self.enable && !self.keys.iter().any(|key| key == "cpuset")
+    fn hierarchy(&self) -> String {
+        if self.mount.is_empty() { ROOT.to_owned() } else { format!("{ROOT}/{}", self.mount) }
+    }
+
+    fn is_cpuset(&self) -> bool {
+        self.keys.iter().any(|key| key == "cpuset")
+    }
+
+    /// Directly below the root, where a new cgroup can always be entered.
+    fn is_at_the_top(&self) -> bool {
+        self.path.rfind('/') == Some(0)
     }
 }
 
@@ -152,46 +159,44 @@ fn denied(error: CgroupError, dir: usize, plan: &Plan) -> std::result::Result<()
 }
 
 /// A v1 cpuset begins without a CPU and without memory, and nothing can join it then. Levels that somebody else
-/// made and left empty get theirs as well.
-fn inherit_cpuset(parent: BorrowedFd<'_>, dir: BorrowedFd<'_>, made: bool) -> Result<()> {
+/// made and left empty get theirs as well. False: the level above has none itself.
+fn inherit_cpuset(parent: &str, path: &str, made: bool) -> Result<bool> {
+    let mut complete = true;
     for file in ["cpuset.cpus", "cpuset.mems"] {
-        if made || dir::read(dir, file)?.is_empty() {
-            let value = dir::read(parent, file)?;
-            if !value.is_empty() {
-                dir::write(dir, file, &value)?;
+        let own = format!("{path}/{file}");
+        if made || dir::read(&own)?.is_empty() {
+            match dir::read(&format!("{parent}/{file}"))?.as_str() {
+                "" => complete = false,
+                value => dir::write(&own, value)?,
             }
         }
     }
-    Ok(())
+    Ok(complete)
 }
 
 /// v2: hands down what the level has. A level that belongs to somebody else, or that holds processes, refuses
 /// some or all; then a limit that needs one says so.
-fn enable_controllers(dir: BorrowedFd<'_>) {
-    let list = |file| dir::read(dir, file).unwrap_or_default();
+fn enable_controllers(path: &str) {
+    let list = |file: &str| dir::read(&format!("{path}/{file}")).unwrap_or_default();
     let (available, enabled) = (list("cgroup.controllers"), list("cgroup.subtree_control"));
     let is_on = |name: &&str| enabled.split_whitespace().any(|on| on == *name);
     let missing: Vec<String> = available.split_whitespace().filter(|n| !is_on(n)).map(|n| format!("+{n}")).collect();
-    if !missing.is_empty() && dir::write(dir, "cgroup.subtree_control", &missing.join(" ")).is_err() {
+    let file = format!("{path}/cgroup.subtree_control");
+    if !missing.is_empty() && dir::write(&file, &missing.join(" ")).is_err() {
         for one in missing {
-            let _ = dir::write(dir, "cgroup.subtree_control", &one);
+            let _ = dir::write(&file, &one);
         }
     }
 }
 
 impl Member {
     /// Below a threaded cgroup new ones are in no valid state until they are threaded too, from the top down.
-    fn must_be_enterable(
-        &self,
-        planned: &Dir,
-        root: BorrowedFd<'_>,
-        made: &[String],
-    ) -> std::result::Result<(), CgroupError> {
-        let kind = dir::read(self.dir.as_fd(), "cgroup.type").unwrap_or_default();
+    fn must_be_enterable(&self, planned: &Dir, made: &[String]) -> std::result::Result<(), CgroupError> {
+        let kind = self.read("cgroup.type").unwrap_or_default();
         let state = match kind.as_str() {
             "domain invalid" if !planned.domain => {
                 for path in made {
-                    let _ = dir::open(root, path).and_then(|dir| dir::write(dir.as_fd(), "cgroup.type", "threaded"));
+                    let _ = dir::write(&format!("{path}/cgroup.type"), "threaded");
                 }
                 return Ok(());
             }
@@ -199,19 +204,19 @@ impl Member {
             "threaded" if planned.domain => "in threaded mode",
             _ => return Ok(()),
         };
-        let path = self.absolute();
+        let path = self.path.as_str();
         let text = format!("cannot enter cgroupv2 {path:?} with domain controllers -- it is {state}");
         Err(CgroupError::text(path, text))
     }
 
     fn must_be_unused(&self) -> std::result::Result<(), CgroupError> {
-        let pids = self.pids().map_err(|e| CgroupError::call(self.absolute(), "read", e))?;
+        let pids = self.pids().map_err(|e| CgroupError::call(self.path.as_str(), "read", e))?;
         if !pids.is_empty() {
             let text = format!("container's cgroup is not empty: {} process(es) found", pids.len());
-            return Err(CgroupError::text(self.absolute(), text));
+            return Err(CgroupError::text(self.path.as_str(), text));
         }
         if self.is_frozen() {
-            return Err(CgroupError::text(self.absolute(), "container's cgroup unexpectedly frozen"));
+            return Err(CgroupError::text(self.path.as_str(), "container's cgroup unexpectedly frozen"));
         }
         Ok(())
     }

@@ -66,10 +66,21 @@ impl Drop for Place {
     }
 }
 
+/// What the cgroup names, in the form of state.json.
+fn paths(cgroup: &Cgroup) -> BTreeMap<String, String> {
+    let keys = |m: &Member| if m.v2 { vec![String::new()] } else { m.keys.clone() };
+    cgroup.members.iter().flat_map(|m| keys(m).into_iter().map(|key| (key, m.path.clone()))).collect()
+}
+
+/// Those of the plan's directories that are there.
+fn existing(plan: &Plan) -> Vec<String> {
+    plan.paths().into_values().filter(|path| std::fs::metadata(path).is_ok()).collect()
+}
+
 /// A process in the cgroup.
 fn inhabitant(cgroup: &Cgroup) -> Child {
     let child = Command::new("/bin/sleep").arg("100").stdin(Stdio::null()).spawn().unwrap();
-    for path in cgroup.paths().values() {
+    for path in paths(cgroup).values() {
         std::fs::write(format!("{path}/cgroup.procs"), child.id().to_string()).unwrap();
     }
     child
@@ -81,7 +92,7 @@ fn ended_by(mut child: Child) -> Option<i32> {
 }
 
 fn value(cgroup: &Cgroup, key: &str, file: &str) -> String {
-    std::fs::read_to_string(format!("{}/{file}", cgroup.paths()[key])).unwrap().trim().to_owned()
+    std::fs::read_to_string(format!("{}/{file}", paths(cgroup)[key])).unwrap().trim().to_owned()
 }
 
 #[test]
@@ -104,7 +115,7 @@ fn limits_are_what_was_asked_for() {
             "devices":[{"allow":false,"access":"rwm"},{"allow":true,"type":"b","major":8,"minor":20,"access":"rw"}]}"#,
     );
     let cgroup = Cgroup::create(&plan).unwrap();
-    assert_eq!(cgroup.paths(), plan.paths());
+    assert_eq!(paths(&cgroup), plan.paths());
     cgroup.apply(&plan).unwrap();
     let expected = [
         ("memory", "memory.limit_in_bytes", "67108864"),
@@ -128,7 +139,7 @@ fn limits_are_what_was_asked_for() {
     assert_eq!(devices, expected);
     assert_eq!(cgroup.oom_kills(), 0);
     cgroup.remove().unwrap();
-    assert!(plan.paths().values().all(|path| std::fs::metadata(path).is_err()));
+    assert_eq!(existing(&plan), [""; 0]);
 }
 
 #[test]
@@ -155,7 +166,7 @@ fn the_policy_is_what_the_kernel_makes_of_the_rules() {
     }
     let (plan, mut compared, mut state) = (place.plan("{}"), 0, 1u64);
     let cgroup = Cgroup::create(&plan).unwrap();
-    let dir = cgroup.paths()["devices"].clone();
+    let dir = paths(&cgroup)["devices"].clone();
     let write = |allow: bool, line: &str| {
         let file = if allow { "devices.allow" } else { "devices.deny" };
         std::fs::write(format!("{dir}/{file}"), line).unwrap();
@@ -219,10 +230,10 @@ fn a_value_the_kernel_refuses_names_its_place() {
         return eprintln!("skipped: writes v1 files");
     }
     let cases = [
-        (r#"{"cpu":{"cpus":"4095"}}"#, "linux.resources.cpu.cpus: write ", "cpuset.cpus"),
+        (r#"{"cpu":{"cpus":"4095"}}"#, "linux.resources.cpu.cpus: write ", "cpuset.cpus \"4095\": "),
         (r#"{"cpu":{"shares":300000}}"#, "linux.resources.cpu.shares: the maximum allowed cpu-shares is 262144", ""),
         (r#"{"cpu":{"shares":1}}"#, "linux.resources.cpu.shares: the minimum allowed cpu-shares is 2", ""),
-        (r#"{"cpu":{"period":5}}"#, "linux.resources.cpu.period: write ", "cpu.cfs_period_us: invalid argument"),
+        (r#"{"cpu":{"period":5}}"#, "linux.resources.cpu.period: write ", "cpu.cfs_period_us \"5\": invalid argument"),
     ];
     for (resources, start, part) in cases {
         let plan = place.plan(resources);
@@ -250,24 +261,40 @@ fn processes_are_found_killed_and_removed() {
     assert!(text.starts_with("unable to remove container's cgroup: rmdir /sys/fs/cgroup/"), "{text}");
 
     let found = Cgroup::from_paths(&plan.paths());
-    assert_eq!(found.paths(), plan.paths());
+    assert_eq!(paths(&found), plan.paths());
+    let text = found.remove_now().unwrap_err().to_string();
+    assert!(text.starts_with("unable to remove container's cgroup: rmdir ") && text.ends_with(" busy"), "{text}");
+    assert_eq!(found.pids().unwrap(), [child.id()]);
     found.kill_all(Signal::KILL).unwrap();
     assert_eq!(ended_by(child), Some(9));
     assert_eq!(found.pids().unwrap(), [0u32; 0]);
     found.remove().unwrap();
-    found.remove().unwrap();
-    assert_eq!(Cgroup::from_paths(&plan.paths()).paths(), BTreeMap::new());
+    found.remove_now().unwrap();
+    assert_eq!(existing(&plan), [""; 0]);
 }
 
+#[test]
+fn what_is_gone_is_empty_thawed_and_removed() {
+    let Some(place) = Place::new() else { return };
+    let gone = Cgroup::from_paths(&place.plan("{}").paths());
+    assert_eq!(gone.pids().unwrap(), [0u32; 0]);
+    assert!(!gone.frozen());
+    gone.thaw().unwrap();
+    gone.kill_all(Signal::KILL).unwrap();
+    gone.kill_all(Signal::TERM).unwrap();
+    assert_eq!(gone.oom_kills(), 0);
+    gone.remove_now().unwrap();
+    gone.remove().unwrap();
+}
+
+/// A single-threaded process that joins by itself, through descriptors that were opened for it.
 #[test]
 fn children_join_through_tasks() {
     let Some(place) = Place::new() else { return };
     let plan = place.plan("{}");
     let cgroup = Cgroup::create(&plan).unwrap();
-    let tasks = cgroup.tasks().unwrap();
-    let v1 = plan.dirs.iter().filter(|d| !d.v2).count();
-    assert_eq!((tasks.len(), cgroup.clone_fd().is_some()), (v1, plan.dirs.len() > v1));
-    // A single-threaded process that joins by itself, through descriptors that were opened for it.
+    let open = |m: &Member| std::fs::File::options().write(true).open(m.file("tasks")).unwrap();
+    let tasks: Vec<_> = cgroup.members.iter().filter(|m| !m.v2).map(open).collect();
     let script = "for f in $TASKS; do echo 0 > /proc/$PARENT/fd/$f || exit 1; done; exec cat /proc/self/cgroup";
     let numbers: Vec<String> = tasks.iter().map(|fd| std::os::fd::AsRawFd::as_raw_fd(fd).to_string()).collect();
     let mut shell = Command::new("/bin/sh");
@@ -275,7 +302,8 @@ fn children_join_through_tasks() {
     let output = shell.output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     let joined = text.lines().filter(|line| line.ends_with(&format!("{}/c", place.path))).count();
-    assert_eq!(joined, v1, "{text} {output:?}");
+    let v1 = plan.dirs.iter().filter(|d| !d.v2).count();
+    assert_eq!((joined, cgroup.clone_fd().is_some()), (v1, plan.dirs.len() > v1), "{text} {output:?}");
     cgroup.remove().unwrap();
 }
 
@@ -342,8 +370,8 @@ fn cgroups_of_the_container_go_with_it() {
     for path in plan.paths().values() {
         std::fs::create_dir_all(format!("{path}/a/b")).unwrap();
     }
-    cgroup.remove().unwrap();
-    assert_eq!(Cgroup::from_paths(&plan.paths()).paths().len(), 0);
+    cgroup.remove_now().unwrap();
+    assert_eq!(existing(&plan), [""; 0]);
 }
 
 #[test]
@@ -363,7 +391,7 @@ fn existing_levels_stay_and_are_filled() {
     let first = Cgroup::create(&place.plan_at("/a/b", "{}")).unwrap();
     let second = Cgroup::create(&place.plan_at("/a/c", "{}")).unwrap();
     first.remove().unwrap();
-    if second.paths().contains_key("cpuset") {
+    if paths(&second).contains_key("cpuset") {
         assert_eq!(value(&second, "cpuset", "cpuset.mems"), value(&second, "cpuset", "../cpuset.mems"));
         assert_ne!(value(&second, "cpuset", "cpuset.mems"), "");
     }
@@ -373,11 +401,14 @@ fn existing_levels_stay_and_are_filled() {
 
 #[test]
 fn the_root_of_a_hierarchy_is_never_a_containers() {
-    let paths = ["", "/", "/memory", "/unified/", "/../../..", "/memory/../.."].iter().enumerate();
-    let paths = paths.map(|(i, path)| (i.to_string(), format!("{ROOT}{path}"))).collect();
-    assert_eq!(Cgroup::from_paths(&paths).paths(), BTreeMap::new());
-    let outside = BTreeMap::from([("a".to_owned(), "/tmp".to_owned()), (String::new(), "/etc".to_owned())]);
-    assert_eq!(Cgroup::from_paths(&outside).paths(), BTreeMap::new());
+    let roots = ["", "/", "/memory", "/unified/", "//memory", "/memory/", "/memory/..", "/../../.."];
+    let roots = roots.into_iter().chain(["/memory/../..", "/memory/a/..", "/memory/./.", "x/a/b"]);
+    for path in roots.map(|path| format!("{ROOT}{path}")).chain(["/tmp".to_owned(), "/etc/a/b".to_owned()]) {
+        let found = Cgroup::from_paths(&BTreeMap::from([("memory".to_owned(), path.clone())]));
+        assert_eq!(paths(&found), BTreeMap::new(), "{path}");
+    }
+    let unified = BTreeMap::from([(String::new(), format!("{ROOT}/unified"))]);
+    assert_eq!(paths(&Cgroup::from_paths(&unified)).is_empty(), !dir::is_v2(ROOT));
 }
 
 #[test]
@@ -450,7 +481,7 @@ fn rootless_goes_without_what_it_may_not_make() {
         spec.set_linux(Some(serde_json::from_str(linux).unwrap()));
         let plan = plan("cntr-test-rootless", &spec, layout, true, &mut Vec::new());
         let cgroup = Cgroup::create(&plan).map_err(|e| e.to_string())?;
-        cgroup.apply(&plan).map(|()| cgroup.paths().len()).map_err(|e| e.to_string())
+        cgroup.apply(&plan).map(|()| cgroup.members.len()).map_err(|e| e.to_string())
     };
     assert_eq!(unprivileged("{}", &layout), Ok(0));
     let text = unprivileged(r#"{"cgroupsPath":"/cntr-test-rootless"}"#, &layout).unwrap_err();
