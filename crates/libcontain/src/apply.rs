@@ -45,8 +45,19 @@ pub(crate) struct Stage<'a> {
     null: Option<Fd>,
     /// A read-only, empty tmpfs that hides directories: one superblock for all of them (runc#5275).
     empty: Option<Fd>,
+    /// Those of stdin, stdout and stderr that are `/dev/null`, and the owners of the others.
+    stdio: [Stdio; 3],
     /// `process.cwd` was not to be entered as root.
     chdir_as_user: bool,
+}
+
+/// What is known of stdin, stdout or stderr.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stdio {
+    Unknown,
+    /// The null device: nobody's to own.
+    Null,
+    OwnedBy(u32),
 }
 
 /// How many descriptors a stage holds besides those it starts with.
@@ -60,7 +71,7 @@ impl<'a> Stage<'a> {
         keep.sort_unstable();
         keep.reserve_exact(HELD);
         let (root, proc, dev, null, empty) = (None, None, None, None, None);
-        Stage { fds, keep, opened: 0, root, proc, dev, null, empty, chdir_as_user: false }
+        Stage { fds, keep, opened: 0, root, proc, dev, null, empty, stdio: [Stdio::Unknown; 3], chdir_as_user: false }
     }
 
     /// The number behind a slot.
@@ -242,7 +253,7 @@ pub(crate) fn apply(stage: &mut Stage<'_>, op: &Op) -> Result<()> {
         Op::Chdir(path) => chdir(stage, path),
         Op::ChdirAsUser(path) if stage.chdir_as_user => call("chdir", rustix::process::chdir(path.as_c_str())),
         Op::Bounding(keep) => drop_bounding(*keep),
-        Op::User { uid, gid, groups } => become_user(*uid, *gid, groups.as_deref()),
+        Op::User { uid, gid, groups } => become_user(stage, *uid, *gid, groups.as_deref()),
         Op::Capabilities(effective, permitted, inheritable) => {
             call("capset", sys::capset(*effective, *permitted, *inheritable))
         }
@@ -421,22 +432,23 @@ fn mount_on(target: Fd, source: &CStr, fstype: &CStr, flags: u64, data: &Buffer)
 fn fsmount(fstype: &CStr, source: &CStr, data: &Buffer, flags: u64) -> Result<OwnedFd> {
     let context = call("fsopen", rustix::mount::fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC));
     let context = context.map_err(|fault| fault.with_note(fstype.to_bytes()))?;
+    let context = sys::borrow(context.into_raw_fd()); // for the sweep
     let attr = MountAttrFlags::from_bits_retain(u32::try_from(flags).unwrap_or(0));
-    let made = call("fsconfig", rustix::mount::fsconfig_set_string(&context, c"source", source))
-        .and_then(|()| set_options(&context, data))
-        .and_then(|()| call("fsconfig", rustix::mount::fsconfig_create(&context)))
-        .and_then(|()| call("fsmount", rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attr)));
+    let made = call("fsconfig", rustix::mount::fsconfig_set_string(context, c"source", source))
+        .and_then(|()| set_options(context, data))
+        .and_then(|()| call("fsconfig", rustix::mount::fsconfig_create(context)))
+        .and_then(|()| call("fsmount", rustix::mount::fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attr)));
     // The kernel leaves messages such as `e tmpfs: Unknown parameter 'bogusopt'` in the context.
     made.map_err(|fault| {
         let mut text = [0u8; 128];
-        match rustix::io::read(&context, &mut text[..]) {
+        match rustix::io::read(context, &mut text[..]) {
             Ok(len) => fault.with_note(text.get(2..len).unwrap_or(&[]).trim_ascii()),
             Err(_) => fault,
         }
     })
 }
 
-fn set_options(context: &OwnedFd, data: &Buffer) -> Result<()> {
+fn set_options(context: Fd, data: &Buffer) -> Result<()> {
     for option in data.as_bytes().split(|b| *b == b',').filter(|option| !option.is_empty()) {
         let equals = option.iter().position(|b| *b == b'=');
         let (key, value) = option.split_at_checked(equals.unwrap_or(option.len())).unwrap_or((option, b""));
@@ -540,11 +552,14 @@ fn symlink(stage: &mut Stage<'_>, target: &CStr, path: &CStr) -> Result<()> {
 
 fn ptmx(stage: &mut Stage<'_>) -> Result<()> {
     let (dir, name) = stage.parent(c"/dev/ptmx")?;
-    match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
-        Err(Errno::NOENT) => {}
-        result => call("unlinkat", result)?,
+    let link = || rustix::fs::symlinkat(c"pts/ptmx", dir, name);
+    match link() {
+        Err(Errno::EXIST) => {
+            call("unlinkat", rustix::fs::unlinkat(dir, name, AtFlags::empty()))?;
+            call("symlinkat", link())
+        }
+        result => call("symlinkat", result),
     }
-    call("symlinkat", rustix::fs::symlinkat(c"pts/ptmx", dir, name))
 }
 
 /// `pivot_root(".", ".")` stacks the old root on the new one (pivot_root(2), NOTES), from where it is unmounted. It is a
@@ -568,7 +583,12 @@ fn is_null(stat: &rustix::fs::Stat) -> bool {
 /// node is verified (CVE-2026-88265); an image without one keeps what it has.
 fn reopen_null(stage: &mut Stage<'_>) -> Result<()> {
     for (number, flags) in [(0, OFlags::RDONLY), (1, OFlags::RDWR), (2, OFlags::RDWR)] {
-        if !rustix::fs::fstat(sys::borrow(number)).is_ok_and(|stat| is_null(&stat)) {
+        let Ok(stat) = rustix::fs::fstat(sys::borrow(number)) else { continue };
+        let found = if is_null(&stat) { Stdio::Null } else { Stdio::OwnedBy(stat.st_uid) };
+        if let Some(known) = usize::try_from(number).ok().and_then(|n| stage.stdio.get_mut(n)) {
+            *known = found;
+        }
+        if found != Stdio::Null {
             continue;
         }
         let opened = root::open_ordinary(stage.root()?, c"/dev/null", flags | OFlags::NOCTTY | OFlags::NONBLOCK);
@@ -653,16 +673,15 @@ fn drop_bounding(keep: u64) -> Result<()> {
     Ok(())
 }
 
-fn become_user(uid: u32, gid: u32, groups: Option<&[u32]>) -> Result<()> {
+fn become_user(stage: &Stage<'_>, uid: u32, gid: u32, groups: Option<&[u32]>) -> Result<()> {
     let loses_capabilities = uid != 0;
     if loses_capabilities {
         call("prctl(PR_SET_KEEPCAPS)", sys::prctl(libc::PR_SET_KEEPCAPS, 1, 0))?;
     }
-    for number in 0..3 {
-        let fd = sys::borrow(number);
+    for (number, stdio) in (0..).zip(stage.stdio) {
         // So that `> /dev/stderr` works for the user. Refused by read-only or foreign files: of no consequence.
-        if rustix::fs::fstat(fd).is_ok_and(|stat| stat.st_uid != uid && !is_null(&stat)) {
-            let _ = sys::fchown(fd, uid, u32::MAX);
+        if !matches!(stdio, Stdio::OwnedBy(owner) if owner == uid) && stdio != Stdio::Null {
+            let _ = sys::fchown(sys::borrow(number), uid, u32::MAX);
         }
     }
     if let Some(groups) = groups {

@@ -53,24 +53,24 @@ pub struct CgroupError {
     /// The place in the config that asked for it, if a value did.
     pub at: Option<At>,
     /// The file or directory.
-    pub path: String,
+    pub path: Box<str>,
     /// What was written; empty when nothing was.
-    pub value: String,
+    pub value: Box<str>,
     /// The system call; empty when none failed.
     pub call: &'static str,
     /// Its errno; 0 when none failed.
     pub errno: i32,
     /// What it means to the user; empty when the call says it all.
-    pub text: String,
+    pub text: Box<str>,
 }
 
 impl CgroupError {
-    fn call(path: impl Into<String>, call: &'static str, errno: Errno) -> Self {
+    fn call(path: impl Into<Box<str>>, call: &'static str, errno: Errno) -> Self {
         CgroupError { call, errno: errno.raw_os_error(), ..CgroupError::text(path, "") }
     }
 
-    fn text(path: impl Into<String>, text: impl Into<String>) -> Self {
-        CgroupError { at: None, path: path.into(), value: String::new(), call: "", errno: 0, text: text.into() }
+    fn text(path: impl Into<Box<str>>, text: impl Into<Box<str>>) -> Self {
+        CgroupError { at: None, path: path.into(), value: "".into(), call: "", errno: 0, text: text.into() }
     }
 
     fn at(self, at: At) -> Self {
@@ -78,10 +78,10 @@ impl CgroupError {
     }
 
     fn of(self, value: &str) -> Self {
-        CgroupError { value: value.to_owned(), ..self }
+        CgroupError { value: value.into(), ..self }
     }
 
-    fn because(self, text: impl Into<String>) -> Self {
+    fn because(self, text: impl Into<Box<str>>) -> Self {
         CgroupError { text: text.into(), ..self }
     }
 

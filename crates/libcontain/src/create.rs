@@ -4,7 +4,7 @@
 //! `create` left. An error here removes everything at once, through the same door ([`Container::destroy`]).
 
 use std::ffi::{CStr, CString, OsStr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::SystemTime;
@@ -96,15 +96,21 @@ impl Making<'_> {
     }
 
     fn spawn(&self, cgroup: &Cgroup, fds: &[OwnedFd]) -> Result<Init, Error> {
-        let duplicate = |fd: Option<BorrowedFd<'_>>| {
-            let duplicate = fd.map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, 3)).transpose();
-            duplicate.map_err(|e| Error::os("duplicating stdio", e))
+        // 0, 1 and 2 are replaced one after the other, so none of them may be a source.
+        let duplicate = |fd: BorrowedFd<'_>| {
+            let copy = (fd.as_raw_fd() < 3).then(|| rustix::io::fcntl_dupfd_cloexec(fd, 3)).transpose();
+            copy.map_err(|e| Error::os("duplicating stdio", e))
         };
-        let [input, output, errors] = self.options.stdio.map(duplicate);
+        let mut copies = [None, None, None];
+        for (copy, fd) in copies.iter_mut().zip(self.options.stdio) {
+            *copy = fd.map(duplicate).transpose()?.flatten();
+        }
+        let [input, output, errors] = copies.each_ref().map(|copy| copy.as_ref().map(AsFd::as_fd));
+        let [given_input, given_output, given_errors] = self.options.stdio;
         let launch = Launch {
             plan: self.plan,
             fds,
-            stdio: [input?, output?, errors?],
+            stdio: [input.or(given_input), output.or(given_output), errors.or(given_errors)],
             cgroup: cgroup.clone_fd(),
             signal_mask: self.options.signal_mask.unwrap_or_else(sys::signal_mask),
         };

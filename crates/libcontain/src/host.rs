@@ -11,8 +11,9 @@ use rustix::fs::CWD;
 use crate::plan::cgroup::Layout;
 #[cfg(test)]
 use crate::plan::cgroup::Mode;
-use crate::small_file;
+use crate::{small_file, sys};
 
+const CAP_CHECKPOINT_RESTORE: u8 = 40;
 const CAP_SYS_ADMIN: u64 = 1 << 21;
 
 /// The inode number of the initial user namespace's file (`PROC_USER_INIT_INO`). An identity map would not tell:
@@ -32,12 +33,10 @@ pub struct Host {
     pub capabilities: u64,
     /// Bounding set of the caller.
     pub bounding: u64,
-    /// The kernel's last capability.
+    /// The last capability that the kernel knows, of those that have a name here.
     pub last_cap: u8,
     /// `setgroups(2)` is denied in the caller's user namespace.
     pub setgroups_denied: bool,
-    /// The kernel has cgroup namespaces (Linux 4.6).
-    pub has_cgroup_namespace: bool,
     /// The kernel has time namespaces (Linux 5.6).
     pub has_time_namespace: bool,
     /// The kernel has user namespaces.
@@ -67,9 +66,8 @@ impl Host {
             user_namespace,
             capabilities: mask(&status, "CapEff:"),
             bounding: mask(&status, "CapBnd:"),
-            last_cap: last_cap()?,
+            last_cap: last_cap(),
             setgroups_denied: user_namespace && small_file::read(CWD, c"/proc/self/setgroups")?.starts_with("deny"),
-            has_cgroup_namespace: exists(c"/proc/self/ns/cgroup"),
             has_time_namespace: exists(c"/proc/self/ns/time"),
             has_user_namespace: own_namespace.is_some(),
             has_kcore: exists(c"/proc/kcore"),
@@ -90,7 +88,6 @@ impl Host {
             bounding: all,
             last_cap: 40,
             setgroups_denied: false,
-            has_cgroup_namespace: true,
             has_time_namespace: true,
             has_user_namespace: true,
             has_kcore: true,
@@ -110,9 +107,11 @@ fn exists(path: &CStr) -> bool {
     rustix::fs::access(path, rustix::fs::Access::EXISTS).is_ok()
 }
 
-fn last_cap() -> io::Result<u8> {
-    let text = small_file::read(CWD, c"/proc/sys/kernel/cap_last_cap")?;
-    text.trim().parse().map_err(io::Error::other)
+/// Asked of the bounding set, which knows every capability that the kernel knows: one call, where
+/// `/proc/sys/kernel/cap_last_cap` takes three. What is newer than Linux 5.9 has no name here.
+fn last_cap() -> u8 {
+    let known = |cap: &u8| sys::prctl(libc::PR_CAPBSET_READ, u64::from(*cap), 0).is_ok();
+    (0..=CAP_CHECKPOINT_RESTORE).rev().find(known).unwrap_or(0)
 }
 
 /// A hexadecimal mask of `/proc/PID/status`.

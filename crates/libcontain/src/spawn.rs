@@ -76,7 +76,7 @@ pub(crate) struct Launch<'a> {
     /// The plan's needs, opened.
     pub fds: &'a [OwnedFd],
     /// What becomes 0, 1 and 2; `None` leaves the caller's. Numbers above 2.
-    pub stdio: [Option<OwnedFd>; 3],
+    pub stdio: [Option<BorrowedFd<'a>>; 3],
     /// v2 directory to start in.
     pub cgroup: Option<BorrowedFd<'a>>,
     /// The program's signal mask.
@@ -111,14 +111,13 @@ pub(crate) fn spawn(launch: &Launch<'_>) -> Result<Init> {
         ..CloneArgs::default()
     };
     // A handler of the caller's must not run in the child before CLONE_CLEAR_SIGHAND's effect is all there is.
-    let mask = sys::signal_mask();
-    call("rt_sigprocmask", sys::set_signal_mask(u64::MAX))?;
+    let mask = call("rt_sigprocmask", sys::set_signal_mask(u64::MAX))?;
     // SAFETY: the child enters `Child::main`, which keeps the contract at the head of this file and never returns.
     let cloned = match unsafe { sys::clone3(&args) } {
         Ok(0) => child.main(),
         result => result,
     };
-    call("rt_sigprocmask", sys::set_signal_mask(mask))?;
+    call("rt_sigprocmask", sys::set_signal_mask(mask)).map(drop)?;
     let pid = call("clone3", cloned)?;
     drop(theirs);
     let pidfd = sys::own(pidfd).ok_or(Fault::new("clone3", Errno::BADF))?;
@@ -247,7 +246,7 @@ struct Child<'a> {
 impl<'a> Child<'a> {
     fn prepare(launch: &Launch<'a>, channel: RawFd) -> Self {
         let numbers: Vec<RawFd> = launch.fds.iter().map(AsRawFd::as_raw_fd).collect();
-        let stdio = launch.stdio.each_ref().map(|fd| fd.as_ref().map_or(-1, AsRawFd::as_raw_fd));
+        let stdio = launch.stdio.map(|fd| fd.map_or(-1, |fd| fd.as_raw_fd()));
         // The vector lives as long as the child, which never returns: leaking it gives the stage a plain slice.
         let fds: &'static [RawFd] = Vec::leak(numbers);
         Child {
@@ -289,7 +288,7 @@ impl<'a> Child<'a> {
         call("rt_sigaction", sys::default_signal(libc::SIGPIPE))?;
         rustix::process::umask(Mode::empty());
         self.lead()?;
-        call("rt_sigprocmask", sys::set_signal_mask(self.signal_mask))
+        call("rt_sigprocmask", sys::set_signal_mask(self.signal_mask)).map(drop)
     }
 
     /// What every process that may be init does first.
@@ -316,9 +315,14 @@ impl<'a> Child<'a> {
                 self.own_fds = Some(dir);
                 Ok(())
             }
-            Op::FindProgram => self.find_program(),
+            Op::FindProgram => {
+                if self.own_fds.is_some() {
+                    // A created container may wait for years: it keeps nothing that it does not need.
+                    self.stage.sweep(self.first_own)?;
+                }
+                self.find_program()
+            }
             Op::Ready => {
-                self.stage.sweep(self.first_own)?;
                 self.report(KIND_READY, 0);
                 self.wait_for_go()
             }

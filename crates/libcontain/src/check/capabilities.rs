@@ -85,8 +85,8 @@ pub(super) fn ambient(c: &Ctx<'_>, out: &mut Problems) {
 
 #[cfg(test)]
 mod tests {
-    use crate::host::Host;
     use super::super::tests::{found, found_on};
+    use crate::host::Host;
     use serde_json::{Value, json};
 
     fn with(capabilities: Value) -> Value {

@@ -48,7 +48,6 @@ pub(super) fn paths(c: &Ctx<'_>, out: &mut Problems) {
 pub(super) fn supported(c: &Ctx<'_>, out: &mut Problems) {
     for (i, namespace) in c.namespaces().iter().enumerate() {
         let there = match namespace.typ() {
-            LinuxNamespaceType::Cgroup => c.host.has_cgroup_namespace,
             LinuxNamespaceType::Time => c.host.has_time_namespace,
             LinuxNamespaceType::User => c.host.has_user_namespace,
             _ => true,
@@ -166,8 +165,8 @@ pub(super) fn time_offsets(c: &Ctx<'_>, out: &mut Problems) {
 
 #[cfg(test)]
 mod tests {
-    use crate::host::Host;
     use super::super::tests::{found, found_on};
+    use crate::host::Host;
     use serde_json::{Value, json};
 
     /// A config with a user namespace and these lists for both kinds of id.
@@ -208,18 +207,12 @@ mod tests {
 
     #[test]
     fn kernels_without_some_kinds() {
-        let old = Host {
-            has_cgroup_namespace: false,
-            has_time_namespace: false,
-            has_user_namespace: false,
-            ..Host::privileged()
-        };
+        let old = Host { has_time_namespace: false, has_user_namespace: false, ..Host::privileged() };
         let list = json!([{"type": "mount"}, {"type": "cgroup"}, {"type": "time"}, {"type": "user", "path": "/x"}]);
         let patch = json!({"linux": {"namespaces": list}});
         assert_eq!(
             found_on(&old, patch.clone()),
             [
-                "linux.namespaces[1].type: cgroup namespaces aren't enabled in the kernel",
                 "linux.namespaces[2].type: time namespaces aren't enabled in the kernel",
                 "linux.namespaces[3].type: user namespaces aren't enabled in the kernel",
             ]

@@ -132,8 +132,8 @@ pub(super) fn oom_score_adj(c: &Ctx<'_>, out: &mut Problems) {
 
 #[cfg(test)]
 mod tests {
-    use crate::host::Host;
     use super::super::tests::{found, found_on};
+    use crate::host::Host;
     use serde_json::{Value, json};
 
     fn process(patch: Value) -> Vec<String> {

@@ -94,7 +94,9 @@ impl Planner<'_> {
         // A shared "/" would carry our mounts to the host; only the config may ask for that (after the pivot).
         let base = if propagation & (MS_SHARED | MS_UNBINDABLE) != 0 { MS_SLAVE | MS_REC } else { propagation };
         self.step(at, Op::Propagate(base));
-        let inherit = if propagation & MS_SHARED != 0 { 0 } else { base };
+        // What init itself copies has the propagation of its mount namespace already.
+        let shared = propagation & MS_SHARED != 0;
+        let inherit = if shared || !self.opens_in_parent() { 0 } else { base };
         let path = self.root_path();
         let at = At::field("root.path");
         let tree = self.tree(at, path.clone(), true);
@@ -102,8 +104,6 @@ impl Planner<'_> {
         // directory on the way to the rootfs has to be open to a user namespace.
         let on = if self.has_hooks_before_pivot() { path } else { c"/".into() };
         self.step(at, Op::AttachRoot { on, tree, inherit });
-        // What init copies in its own mount namespace has the propagation of that namespace already.
-        let inherit = if self.opens_in_parent() { inherit } else { 0 };
         let mounts: Vec<Mount> = self.spec.mounts().iter().flatten().cloned().collect();
         for (i, mount) in mounts.iter().enumerate() {
             self.mount(i, mount, inherit);

@@ -242,13 +242,14 @@ pub(crate) fn default_signal(signal: i32) -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, &raw const action, 0usize, 8usize) }).map(drop)
 }
 
-/// Sets this thread's signal mask (bit n-1 stands for signal n).
-pub(crate) fn set_signal_mask(mask: u64) -> Result<()> {
-    // SAFETY: the kernel reads eight bytes.
+/// Sets this thread's signal mask (bit n-1 stands for signal n) and returns the former one.
+pub(crate) fn set_signal_mask(mask: u64) -> Result<u64> {
+    let mut former = 0u64;
+    // SAFETY: the kernel reads eight bytes and writes eight.
     check(unsafe {
-        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const mask, 0usize, size_of::<u64>())
-    })
-    .map(drop)
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const mask, &raw mut former, size_of::<u64>())
+    })?;
+    Ok(former)
 }
 
 /// The calling thread's signal mask, in the form that [`CreateOptions::signal_mask`](crate::CreateOptions) takes: bit n-1
