@@ -55,7 +55,7 @@ pub struct CgroupError {
     /// The file or directory.
     pub path: String,
     /// What was written; empty when nothing was.
-    pub value: String,
+    pub value: Box<str>,
     /// The system call; empty when none failed.
     pub call: &'static str,
     /// Its errno; 0 when none failed.
@@ -70,7 +70,7 @@ impl CgroupError {
     }
 
     fn text(path: impl Into<String>, text: impl Into<String>) -> Self {
-        CgroupError { at: None, path: path.into(), value: String::new(), call: "", errno: 0, text: text.into() }
+        CgroupError { at: None, path: path.into(), value: "".into(), call: "", errno: 0, text: text.into() }
     }
 
     fn at(self, at: At) -> Self {
@@ -78,7 +78,7 @@ impl CgroupError {
     }
 
     fn of(self, value: &str) -> Self {
-        CgroupError { value: value.to_owned(), ..self }
+        CgroupError { value: value.into(), ..self }
     }
 
     fn because(self, text: impl Into<String>) -> Self {
