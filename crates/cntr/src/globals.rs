@@ -68,8 +68,11 @@ impl<'a> Globals<'a> {
 
     /// The library's entry, for commands on containers that exist.
     pub fn runtime(&self) -> Runtime {
-        let rootless = self.rootless.unwrap_or_else(|| effective_uid() != 0 || in_user_namespace());
-        Runtime::new(&self.root).with_rootless_cgroups(rootless)
+        let runtime = Runtime::new(&self.root);
+        match self.rootless {
+            Some(rootless) => runtime.with_rootless_cgroups(rootless),
+            None => runtime, // "auto" is what the library does by itself
+        }
     }
 
     /// The library's entry, for commands that make (or plan) one.

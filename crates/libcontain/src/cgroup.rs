@@ -53,7 +53,7 @@ pub struct CgroupError {
     /// The place in the config that asked for it, if a value did.
     pub at: Option<At>,
     /// The file or directory.
-    pub path: Box<str>,
+    pub path: String,
     /// What was written; empty when nothing was.
     pub value: Box<str>,
     /// The system call; empty when none failed.
@@ -61,15 +61,15 @@ pub struct CgroupError {
     /// Its errno; 0 when none failed.
     pub errno: i32,
     /// What it means to the user; empty when the call says it all.
-    pub text: Box<str>,
+    pub text: String,
 }
 
 impl CgroupError {
-    fn call(path: impl Into<Box<str>>, call: &'static str, errno: Errno) -> Self {
+    fn call(path: impl Into<String>, call: &'static str, errno: Errno) -> Self {
         CgroupError { call, errno: errno.raw_os_error(), ..CgroupError::text(path, "") }
     }
 
-    fn text(path: impl Into<Box<str>>, text: impl Into<Box<str>>) -> Self {
+    fn text(path: impl Into<String>, text: impl Into<String>) -> Self {
         CgroupError { at: None, path: path.into(), value: "".into(), call: "", errno: 0, text: text.into() }
     }
 
@@ -81,7 +81,7 @@ impl CgroupError {
         CgroupError { value: value.into(), ..self }
     }
 
-    fn because(self, text: impl Into<Box<str>>) -> Self {
+    fn because(self, text: impl Into<String>) -> Self {
         CgroupError { text: text.into(), ..self }
     }
 

@@ -198,10 +198,10 @@ impl Container {
         if self.cgroup().frozen() {
             return Ok(Status::Paused);
         }
-        Ok(match (self.is_alive(), self.dir.has_fifo()) {
-            (false, _) => Status::Stopped,
-            (true, true) => Status::Created,
-            (true, false) => Status::Running,
+        Ok(match self.is_alive() {
+            false => Status::Stopped,
+            true if self.dir.has_fifo() => Status::Created,
+            true => Status::Running,
         })
     }
 

@@ -7,6 +7,7 @@ use std::ffi::CStr;
 use std::io;
 
 use rustix::fs::CWD;
+use rustix::io::Errno;
 
 use crate::plan::cgroup::Layout;
 #[cfg(test)]
@@ -56,8 +57,10 @@ impl Host {
     /// `/proc` or `/sys/fs/cgroup` cannot be read.
     pub fn probe() -> io::Result<Host> {
         let status = small_file::read(CWD, c"/proc/self/status")?;
-        // A kernel without user namespaces has no such file.
-        let own_namespace = rustix::fs::stat(c"/proc/self/ns/user").ok().map(|file| file.st_ino);
+        let own_namespace = match rustix::fs::stat(c"/proc/self/ns/user") {
+            Err(Errno::NOENT) => None, // A kernel without user namespaces.
+            file => Some(file?.st_ino),
+        };
         let user_namespace = own_namespace.is_some_and(|inode| inode != INITIAL_USER_NAMESPACE);
         let euid = rustix::process::geteuid().as_raw();
         Ok(Host {

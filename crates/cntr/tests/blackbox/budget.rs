@@ -52,6 +52,11 @@ fn syscalls_of_run() {
     if !root() || !have("strace") {
         return;
     }
+    if cfg!(debug_assertions) && std::env::var_os("CNTR_BIN").is_none() {
+        // std checks every descriptor that it closes with a call of its own then.
+        crate::support::skip("a debug build makes more system calls: set CNTR_BIN to a release build");
+        return;
+    }
     let (sandbox, _) = spec_bundle();
     let table = sandbox.path("counts");
     sandbox.verb(&["run"]).wrapped(&["strace", "-f", "-c", "-o", &table.to_string_lossy()]).ok();
