@@ -23,7 +23,7 @@ use crate::plan::{Bind, Image, Maps, Need, Op, Open, Plan, Tree};
 use crate::runtime::{CreateOptions, Id};
 use crate::spawn::{Event, Failure, Init, Launch, spawn};
 use crate::state::{self, Record, StateDir};
-use crate::{apply, hooks, sys};
+use crate::{hooks, mounts, sys};
 
 const FRAME: &str = "unable to start container process";
 const INIT_FRAME: &str = "unable to start container process: error during container init";
@@ -197,7 +197,7 @@ impl Making<'_> {
                 let text = format!("{at}.source: open {}: {}", path.to_string_lossy(), errno_text(failure.errno));
                 Error::new(Kind::Config, format!("{}: {text}", step.op.frame()))
             }
-            Op::Filesystem(fs) if failure.note == apply::NOT_ORDINARY => {
+            Op::Filesystem(fs) if failure.note == mounts::NOT_ORDINARY => {
                 let text = format!("{at}: filesystem {:?} {}", fs.fstype.to_string_lossy(), failure.note);
                 Error::new(Kind::Os, format!("{}: {text}", step.op.frame()))
             }
@@ -299,7 +299,7 @@ fn open(need: &Need, path: &Path, flags: OFlags) -> Result<OwnedFd, Error> {
 }
 
 fn open_tree(need: &Need, path: &CStr, recursive: bool) -> Result<OwnedFd, Error> {
-    apply::clone_tree(rustix::fs::CWD, path, recursive).map_err(|fault| {
+    mounts::clone_tree(rustix::fs::CWD, path, recursive).map_err(|fault| {
         let (at, path, errno) = (need.at, path.to_string_lossy(), errno_text(fault.errno));
         let text = match fault.errno {
             _ if at == At::field("root.path") => invalid_root(at, &path, fault.errno),

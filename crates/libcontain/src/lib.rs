@@ -15,11 +15,13 @@ mod home;
 mod hook_state;
 mod hooks;
 mod host;
+mod mounts;
 pub mod plan;
 mod root;
 mod runtime;
 mod small_file;
 mod spawn;
+mod stage;
 mod state;
 mod sys;
 

@@ -27,10 +27,11 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
-use crate::apply::{Stage, apply};
+use crate::apply::apply;
 use crate::fault::{Fault, NOTE, Result, call};
 use crate::plan::{ContainerHook, Gate, Image, Op, Plan, Slot};
 use crate::root::{Buffer, open_same_mount};
+use crate::stage::Stage;
 use crate::sys::{self, CloneArgs};
 
 const REPORT: usize = 128;
@@ -409,6 +410,7 @@ impl<'a> Child<'a> {
             }
         };
         call("write", rustix::io::write(&fifo, b"0"))?;
+        self.stage.hold(sys::borrow(fifo.as_raw_fd()));
         self.fifo = Some(fifo);
         Ok(())
     }
