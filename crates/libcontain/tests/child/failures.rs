@@ -1,0 +1,655 @@
+//! Every step that can be made to fail in the child: the error is the step's own, with its config path, and the child
+//! says it without the heap. Nothing is left.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use libcontain::{CreateOptions, Error, Host};
+use serde_json::{Value, json};
+
+use crate::support::{World, rooted, set, skip};
+use crate::trap;
+
+const SYS_RESOURCE: u64 = 1 << 24;
+
+struct Case {
+    /// The step that fails.
+    step: &'static str,
+    /// What makes it fail.
+    wrong: fn(&World, &mut Value),
+    /// The config path in the error.
+    at: &'static str,
+    /// What the message must hold.
+    says: &'static [&'static str],
+}
+
+fn mount(config: &mut Value, destination: &str, fstype: &str, options: &[&str]) {
+    set(config, "/mounts/-", json!({ "destination": destination, "type": fstype, "source": fstype, "options": options }));
+}
+
+fn bind(config: &mut Value, source: PathBuf, destination: &str, options: &[&str]) {
+    set(config, "/mounts/-", json!({ "destination": destination, "type": "bind", "source": source, "options": options }));
+}
+
+fn hook(config: &mut Value, list: &str, hook: Value) {
+    set(config, &format!("/hooks/{list}/-"), hook);
+}
+
+fn script(text: &str) -> Value {
+    json!({ "path": "/bin/sh", "args": ["sh", "-c", text] })
+}
+
+fn executable(world: &World, name: &str, content: &[u8]) {
+    fs::write(world.rootfs().join(name), content).unwrap();
+    fs::set_permissions(world.rootfs().join(name), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+const MOUNTS: &[Case] = &[
+    Case {
+        step: "Filesystem: an option that the file system refuses",
+        wrong: |_, c| mount(c, "/mnt", "tmpfs", &["bogusopt=1"]),
+        at: "mounts[2]",
+        says: &["error mounting \"tmpfs\" to rootfs at \"/mnt\"", "fsconfig", "Unknown parameter 'bogusopt'", "invalid argument"],
+    },
+    Case {
+        step: "Filesystem: a value that the file system refuses",
+        wrong: |_, c| mount(c, "/mnt", "tmpfs", &["size=much"]),
+        at: "mounts[2]",
+        says: &["size", "invalid argument"],
+    },
+    Case {
+        step: "Filesystem: a type that the kernel does not have",
+        wrong: |_, c| mount(c, "/mnt", "nonesuchfs", &[]),
+        at: "mounts[2]",
+        says: &["nonesuchfs", "fsopen", "no such device"],
+    },
+    Case {
+        step: "Filesystem: overlay without its lower directory",
+        wrong: |_, c| mount(c, "/mnt", "overlay", &["lowerdir=/nonesuch/lower"]),
+        at: "mounts[2]",
+        says: &["overlay", "fsconfig"],
+    },
+    Case {
+        step: "Filesystem: below a file",
+        wrong: |_, c| mount(c, "/etc/passwd/x", "tmpfs", &[]),
+        at: "mounts[2]",
+        says: &["/etc/passwd/x", "not a directory"],
+    },
+    Case {
+        step: "Filesystem: on a name that is too long",
+        wrong: |_, c| mount(c, &format!("/{}", "x".repeat(256)), "tmpfs", &[]),
+        at: "mounts[2]",
+        says: &["file name too long"],
+    },
+    Case {
+        step: "Filesystem: on a path that is too long",
+        wrong: |_, c| mount(c, &"/x".repeat(2100), "tmpfs", &[]),
+        at: "mounts[2]",
+        says: &["file name too long"],
+    },
+    Case {
+        step: "Filesystem: on symlinks that go round",
+        wrong: |w, c| {
+            symlink("two", w.rootfs().join("one")).unwrap();
+            symlink("one", w.rootfs().join("two")).unwrap();
+            mount(c, "/one", "tmpfs", &[]);
+        },
+        at: "mounts[2]",
+        says: &["too many levels of symbolic links"],
+    },
+    Case {
+        step: "Filesystem: procfs on a symlink",
+        wrong: |w, c| {
+            symlink("/tmp", w.rootfs().join("link")).unwrap();
+            mount(c, "/link", "proc", &[]);
+        },
+        at: "mounts[2]",
+        says: &["must be mounted on ordinary directory"],
+    },
+    Case {
+        step: "Filesystem: over a part of procfs",
+        wrong: |_, c| mount(c, "/proc/sys/kernel", "tmpfs", &[]),
+        at: "mounts[2]",
+        says: &["cannot be mounted because it is inside /proc"],
+    },
+    Case {
+        step: "Bind: over a part of procfs",
+        wrong: |w, c| bind(c, w.path("bundle"), "/proc/self", &["rbind"]),
+        at: "mounts[2]",
+        says: &["cannot be mounted because it is inside /proc"],
+    },
+    Case {
+        step: "Bind: a directory on a file",
+        wrong: |w, c| bind(c, w.path("bundle"), "/etc/passwd", &["bind"]),
+        at: "mounts[2]",
+        says: &["error mounting", "/etc/passwd", "not a directory"],
+    },
+    Case {
+        step: "Bind: a file on a directory",
+        wrong: |w, c| bind(c, w.path("bundle/config.json"), "/etc", &["bind"]),
+        at: "mounts[2]",
+        says: &["error mounting", "to rootfs at \"/etc\""],
+    },
+    Case {
+        step: "AttachRoot: the rootfs is a file",
+        wrong: |w, c| {
+            fs::write(w.path("bundle/file"), "").unwrap();
+            set(c, "/root/path", json!("file"));
+        },
+        at: "root.path",
+        says: &["not a directory"],
+    },
+    Case {
+        step: "Device: something else has the name",
+        wrong: |w, c| {
+            fs::write(w.rootfs().join("dev/odd"), "").unwrap();
+            set(c, "/mounts", json!([{ "destination": "/proc", "type": "proc", "source": "proc" }]));
+            set(c, "/linux/devices/-", json!({ "path": "/dev/odd", "type": "c", "major": 1, "minor": 3 }));
+        },
+        at: "linux.devices[0]",
+        says: &["error creating device nodes", "/dev/odd", "another type or number"],
+    },
+    Case {
+        step: "Device: a node with another number",
+        wrong: |_, c| {
+            set(c, "/linux/devices/-", json!({ "path": "/dev/odd", "type": "c", "major": 1, "minor": 3 }));
+            set(c, "/linux/devices/-", json!({ "path": "/dev/./odd", "type": "c", "major": 1, "minor": 5 }));
+        },
+        at: "linux.devices[1]",
+        says: &["error creating device nodes", "another type or number"],
+    },
+    Case {
+        step: "Device: below a file",
+        wrong: |_, c| set(c, "/linux/devices/-", json!({ "path": "/etc/passwd/odd", "type": "c", "major": 1, "minor": 3 })),
+        at: "linux.devices[0]",
+        says: &["error creating device nodes", "not a directory"],
+    },
+    Case {
+        step: "Symlink: below a file",
+        wrong: |w, c| {
+            fs::create_dir(w.path("dev")).unwrap();
+            mount(c, "/dev/pts", "tmpfs", &[]);
+            fs::remove_dir(w.rootfs().join("dev")).unwrap();
+            fs::write(w.rootfs().join("dev"), "").unwrap();
+            set(c, "/mounts", json!([]));
+        },
+        at: "default devices",
+        says: &["error creating device nodes", "not a directory"],
+    },
+    Case {
+        step: "Ptmx: a directory has the name",
+        wrong: |_, c| mount(c, "/dev/ptmx", "tmpfs", &[]),
+        at: "default devices",
+        says: &["error setting up ptmx"],
+    },
+];
+
+const PATHS: &[Case] = &[
+    Case {
+        step: "MakeCwd: a file",
+        wrong: |_, c| set(c, "/process/cwd", json!("/etc/passwd")),
+        at: "process.cwd",
+        says: &["not a directory"],
+    },
+    Case {
+        step: "MakeCwd: a magic link",
+        wrong: |_, c| set(c, "/process/cwd", json!("/proc/self/root/home")),
+        at: "process.cwd",
+        says: &["/proc/self/root/home", "too many levels of symbolic links"],
+    },
+    Case {
+        step: "Sysctl: a value that the kernel refuses",
+        wrong: |_, c| set(c, "/linux/sysctl", json!({ "net.ipv4.ip_forward": "many" })),
+        at: "linux.sysctl",
+        says: &["ip_forward", "invalid argument"],
+    },
+    Case {
+        step: "Sysctl: one that the kernel does not have",
+        wrong: |_, c| set(c, "/linux/sysctl", json!({ "net.ipv4.nonesuch": "1" })),
+        at: "linux.sysctl",
+        says: &["nonesuch", "no such file or directory"],
+    },
+    Case {
+        step: "Readonly: symlinks that go round",
+        wrong: |w, c| {
+            symlink("round", w.rootfs().join("round")).unwrap();
+            set(c, "/linux/readonlyPaths", json!(["/round"]));
+        },
+        at: "linux.readonlyPaths[0]",
+        says: &["/round", "too many levels of symbolic links"],
+    },
+    Case {
+        step: "Mask: symlinks that go round",
+        wrong: |w, c| {
+            symlink("round", w.rootfs().join("round")).unwrap();
+            set(c, "/linux/maskedPaths", json!(["/nonesuch", "/proc/keys", "/round"]));
+        },
+        at: "linux.maskedPaths[2]",
+        says: &["/round", "too many levels of symbolic links"],
+    },
+    Case {
+        step: "Mask: a /dev/null that is none",
+        wrong: |w, c| {
+            fs::create_dir(w.path("own-dev")).unwrap();
+            fs::write(w.path("own-dev/null"), "").unwrap();
+            let dev = w.path("own-dev");
+            set(c, "/mounts/1", json!({ "destination": "/dev", "type": "bind", "source": dev, "options": ["rbind"] }));
+            set(c, "/linux/maskedPaths", json!(["/etc/passwd"]));
+        },
+        at: "linux.maskedPaths[0]",
+        says: &["container's /dev/null is invalid"],
+    },
+    Case {
+        step: "Domainname: too long, which checking finds",
+        wrong: |_, c| set(c, "/domainname", json!("d".repeat(65))),
+        at: "domainname",
+        says: &["has 65 bytes, the kernel takes at most 64"],
+    },
+    Case {
+        step: "Hostname: too long, which checking finds",
+        wrong: |_, c| set(c, "/hostname", json!("h".repeat(65))),
+        at: "hostname",
+        says: &["has 65 bytes, the kernel takes at most 64"],
+    },
+];
+
+const CREDENTIALS: &[Case] = &[
+    Case {
+        step: "Rlimit: more descriptors than the machine has",
+        wrong: |_, c| set(c, "/process/rlimits", json!([{ "type": "RLIMIT_NOFILE", "soft": 1, "hard": 1_u64 << 40 }])),
+        at: "process.rlimits[0]",
+        says: &["operation not permitted"],
+    },
+    Case {
+        step: "OomScore: out of range, which checking finds",
+        wrong: |_, c| set(c, "/process/oomScoreAdj", json!(1001)),
+        at: "process.oomScoreAdj",
+        says: &["1001 is out of range"],
+    },
+    Case {
+        step: "User: an unmapped uid, which checking finds",
+        wrong: |w, c| {
+            w.give_rootfs_to(100_000);
+            let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 10 }]);
+            set(c, "/linux/uidMappings", map.clone());
+            set(c, "/linux/gidMappings", map);
+            set(c, "/linux/namespaces/-", json!({ "type": "user" }));
+            set(c, "/process/user/uid", json!(10));
+        },
+        at: "process.user.uid",
+        says: &["cannot setuid to unmapped uid 10 in user namespace"],
+    },
+    Case {
+        step: "SetNs: our own user namespace",
+        wrong: |_, c| set(c, "/linux/namespaces/-", json!({ "type": "user", "path": "/proc/self/ns/user" })),
+        at: "linux.namespaces[5]",
+        says: &["setns"],
+    },
+    Case {
+        step: "User: setresuid is refused",
+        wrong: |_, c| {
+            let profile = json!({ "defaultAction": "SCMP_ACT_ALLOW", "flags": ["SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_LOG"],
+                "syscalls": [{ "names": ["setresuid"], "action": "SCMP_ACT_ERRNO", "errnoRet": 122 }] });
+            set(c, "/linux/seccomp", profile);
+        },
+        at: "process.user",
+        says: &["unable to setup user", "setresuid", "quota"],
+    },
+    Case {
+        step: "Capabilities: capset is refused",
+        wrong: |_, c| {
+            set(c, "/process/capabilities", json!({ "bounding": ["CAP_KILL"], "effective": ["CAP_KILL"], "permitted": ["CAP_KILL"] }));
+            let profile = json!({ "defaultAction": "SCMP_ACT_ALLOW",
+                "syscalls": [{ "names": ["capset"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1 }] });
+            set(c, "/linux/seccomp", profile);
+        },
+        at: "process.capabilities",
+        says: &["unable to apply caps", "capset", "operation not permitted"],
+    },
+    Case {
+        step: "Bounding: prctl is refused",
+        wrong: |_, c| {
+            set(c, "/process/capabilities", json!({ "bounding": ["CAP_KILL"], "effective": [], "permitted": [] }));
+            let profile = json!({ "defaultAction": "SCMP_ACT_ALLOW",
+                "syscalls": [{ "names": ["prctl"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1 }] });
+            set(c, "/linux/seccomp", profile);
+        },
+        at: "process.capabilities.bounding",
+        says: &["unable to apply caps", "PR_CAPBSET_DROP", "operation not permitted"],
+    },
+    Case {
+        step: "User: setgroups is refused",
+        wrong: |_, c| {
+            let profile = json!({ "defaultAction": "SCMP_ACT_ALLOW",
+                "syscalls": [{ "names": ["setgroups"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1 }] });
+            set(c, "/linux/seccomp", profile);
+        },
+        at: "process.user",
+        says: &["unable to setup user", "setgroups", "operation not permitted"],
+    },
+];
+
+const PROGRAMS: &[Case] = &[
+    Case {
+        step: "FindProgram: not in PATH",
+        wrong: |_, c| set(c, "/process/args", json!(["nonesuch"])),
+        at: "process.args[0]",
+        says: &["exec: \"nonesuch\": executable file not found in $PATH"],
+    },
+    Case {
+        step: "FindProgram: no such file",
+        wrong: |_, c| set(c, "/process/args", json!(["/bin/nonesuch"])),
+        at: "process.args[0]",
+        says: &["exec: \"/bin/nonesuch\": stat /bin/nonesuch: no such file or directory"],
+    },
+    Case {
+        step: "FindProgram: not executable",
+        wrong: |_, c| set(c, "/process/args", json!(["/etc/passwd"])),
+        at: "process.args[0]",
+        says: &["exec: \"/etc/passwd\": permission denied"],
+    },
+    Case {
+        step: "FindProgram: a directory",
+        wrong: |_, c| set(c, "/process/args", json!(["/etc"])),
+        at: "process.args[0]",
+        says: &["exec: \"/etc\": is a directory"],
+    },
+];
+
+const HOOKS: &[Case] = &[
+    Case {
+        step: "Hook: createContainer fails",
+        wrong: |_, c| {
+            hook(c, "createContainer", json!({ "path": "/bin/true" }));
+            hook(c, "createContainer", script("echo out; echo err >&2; exit 3"));
+        },
+        at: "hooks.createContainer[1]",
+        says: &["error running createContainer hook #1: exit status 3", "stdout: out", "stderr: err"],
+    },
+    Case {
+        step: "Hook: createContainer is killed",
+        wrong: |_, c| hook(c, "createContainer", script("kill -9 $$")),
+        at: "hooks.createContainer[0]",
+        says: &["error running createContainer hook #0: signal 9"],
+    },
+    Case {
+        step: "Hook: createContainer past its time",
+        wrong: |_, c| hook(c, "createContainer", json!({ "path": "/bin/sleep", "args": ["sleep", "100"], "timeout": 1 })),
+        at: "hooks.createContainer[0]",
+        says: &["error running createContainer hook #0: hook ran past specified timeout of 1.0s"],
+    },
+    Case {
+        step: "Hook: createContainer is missing",
+        wrong: |_, c| hook(c, "createContainer", json!({ "path": "/nonesuch/hook" })),
+        at: "hooks.createContainer[0]",
+        says: &["error running createContainer hook #0", "no such file or directory"],
+    },
+    Case {
+        step: "Hook: the hook cannot be cloned",
+        wrong: |_, c| {
+            set(c, "/linux/resources/pids/limit", json!(1));
+            hook(c, "createContainer", json!({ "path": "/bin/true" }));
+        },
+        at: "hooks.createContainer[0]",
+        says: &["createContainer hook #0"],
+    },
+    Case {
+        step: "Gate: createRuntime fails while the child waits",
+        wrong: |_, c| hook(c, "createRuntime", script("exit 4")),
+        at: "hooks.createRuntime[0]",
+        says: &["error running createRuntime hook #0: exit status 4"],
+    },
+];
+
+/// What the messages ought to say and do not say today.
+const WRONG_TODAY: &[Case] = &[
+    Case {
+        step: "Bind: the source has a name (contract 1.7: error mounting \"S\" to rootfs at \"D\")",
+        wrong: |w, c| bind(c, w.path("bundle"), "/etc/passwd", &["bind"]),
+        at: "mounts[2]",
+        says: &["/bundle\" to rootfs at \"/etc/passwd\"", "not a directory"],
+    },
+    Case {
+        step: "Bind: a file on a directory",
+        wrong: |w, c| bind(c, w.path("bundle/config.json"), "/etc", &["bind"]),
+        at: "mounts[2]",
+        says: &["not a directory"],
+    },
+    Case {
+        step: "SetNs: the namespace has a path",
+        wrong: |_, c| set(c, "/linux/namespaces/-", json!({ "type": "user", "path": "/proc/self/ns/user" })),
+        at: "linux.namespaces[5]",
+        says: &["setns", "/proc/self/ns/user"],
+    },
+    Case {
+        step: "Hook: why it cannot be cloned",
+        wrong: |_, c| {
+            set(c, "/linux/resources/pids/limit", json!(1));
+            hook(c, "createContainer", json!({ "path": "/bin/true" }));
+        },
+        at: "hooks.createContainer[0]",
+        says: &["createContainer hook #0: clone: resource temporarily unavailable"],
+    },
+];
+
+fn check(case: &Case, how: &str, result: Result<libcontain::Container, Error>) -> Option<String> {
+    let wrong = |why: String| Some(format!("{} ({how}): {why}", case.step));
+    let error = match result {
+        Ok(container) => {
+            let _ = container.delete(true);
+            return wrong("it did not fail".into());
+        }
+        Err(error) => error,
+    };
+    let text = error.to_string();
+    if text.contains("without a word") || case.says.iter().any(|part| !text.contains(part)) {
+        return wrong(format!("{text:?} does not say {:?}", case.says));
+    }
+    let at = error.at().map(|at| at.to_string()).unwrap_or_default();
+    if at != case.at || !text.contains(case.at) && !case.at.starts_with("hooks.") {
+        return wrong(format!("at {at:?} and not {:?}: {text}", case.at));
+    }
+    None
+}
+
+fn all_fail(test: &str, cases: &[Case]) {
+    if rooted(test).is_none() {
+        return;
+    }
+    let mut wrong = Vec::new();
+    for case in cases {
+        let world = World::new();
+        let mut config = world.minimal("true");
+        (case.wrong)(&world, &mut config);
+        wrong.extend(check(case, "create", world.create(&config)));
+        let left = world.left();
+        wrong.extend((!left.is_empty()).then(|| format!("{}: left {left:?}", case.step)));
+        wrong.extend(check(case, "run", world.run(&config)));
+        let caught = trap::catches();
+        assert_eq!(caught, 0, "{}: the child used the heap", case.step);
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+#[ignore = "the library does not say these things yet"]
+fn what_ought_to_be_said() {
+    all_fail("what_ought_to_be_said", WRONG_TODAY);
+}
+
+#[test]
+fn mounts_and_devices() {
+    all_fail("mounts_and_devices", MOUNTS);
+}
+
+#[test]
+fn paths_and_names() {
+    all_fail("paths_and_names", PATHS);
+}
+
+#[test]
+fn credentials() {
+    all_fail("credentials", CREDENTIALS);
+}
+
+#[test]
+fn programs() {
+    all_fail("programs", PROGRAMS);
+}
+
+#[test]
+fn hooks() {
+    all_fail("hooks", HOOKS);
+}
+
+/// What `execve` says is known only after `start`: by `run` at once, by `start` through the FIFO.
+#[test]
+fn programs_that_the_kernel_does_not_execute() {
+    let Some(world) = rooted("programs_that_the_kernel_does_not_execute") else { return };
+    executable(&world, "bin/noise", &[0x7f, b'E', b'L', b'F', 9, 9, 9, 9]);
+    executable(&world, "bin/script", b"#!/nonesuch/interpreter\n");
+    for (program, says) in [("/bin/noise", "exec /bin/noise: exec format error"), ("/bin/script", "exec /bin/script: no such file or directory")] {
+        for hook in [false, true] {
+            let mut config = world.minimal("");
+            set(&mut config, "/process/args", json!([program]));
+            set(&mut config, "/process/noNewPrivileges", json!(hook));
+            if hook {
+                set(&mut config, "/hooks/startContainer/-", json!({ "path": "/bin/true" }));
+            }
+            let container = world.create(&config).unwrap_or_else(|e| panic!("{e}"));
+            let error = container.start().unwrap_err().to_string();
+            assert!(error.contains(says), "start: {error}");
+            assert_eq!(container.wait().unwrap(), 255);
+            container.delete(false).unwrap();
+            let error = world.run(&config).unwrap_err();
+            assert!(error.to_string().contains(says), "run: {error}");
+            assert_eq!(error.at().unwrap().to_string(), "process.args[0]");
+            world.assert_clean();
+        }
+    }
+    assert_eq!(trap::catches(), 0);
+}
+
+#[test]
+fn start_container_hooks() {
+    let Some(world) = rooted("start_container_hooks") else { return };
+    let hooks = [
+        (script("exit 5"), "startContainer hook #0: exit status 5"),
+        (json!({ "path": "/bin/sleep", "args": ["sleep", "100"], "timeout": 1 }), "hook ran past specified timeout of 1.0s"),
+        (json!({ "path": "/nonesuch" }), "startContainer hook #0"),
+        (script("kill -15 $$"), "startContainer hook #0: signal 15"),
+    ];
+    for (given, says) in hooks {
+        let mut config = world.minimal("true");
+        hook(&mut config, "startContainer", given);
+        let container = world.create(&config).unwrap_or_else(|e| panic!("{e}"));
+        let error = container.start().unwrap_err().to_string();
+        assert!(error.contains(says), "start: {error}");
+        container.wait().unwrap();
+        container.delete(false).unwrap();
+        let error = world.run(&config).unwrap_err();
+        assert!(error.to_string().contains(says), "run: {error}");
+        world.assert_clean();
+    }
+    assert_eq!(trap::catches(), 0);
+}
+
+/// A host that is said to have more than it has, so that the child finds out.
+#[test]
+fn what_checking_cannot_know() {
+    let Some(world) = rooted("what_checking_cannot_know") else { return };
+    let host = Host::probe().unwrap();
+    if host.capabilities & SYS_RESOURCE != 0 {
+        return skip("what_checking_cannot_know", "the caller has CAP_SYS_RESOURCE");
+    }
+    let every = Host { capabilities: host.capabilities | SYS_RESOURCE, bounding: host.bounding | SYS_RESOURCE, ..host };
+    let runtime = world.runtime().with_host(every);
+    let caps = json!(["CAP_SYS_RESOURCE"]);
+    let all = json!({ "bounding": caps, "effective": caps, "permitted": caps });
+    let inherited = json!({ "bounding": caps, "effective": [], "permitted": [], "inheritable": caps });
+    for (pointer, value, says) in [
+        ("/process/capabilities", all, "unable to apply caps: process.capabilities: capset: operation not permitted"),
+        ("/process/capabilities", inherited, "unable to apply caps: process.capabilities: capset: operation not permitted"),
+        ("/process/oomScoreAdj", json!(-1000), "process.oomScoreAdj: write: permission denied"),
+    ] {
+        let mut config = world.minimal("true");
+        set(&mut config, pointer, value);
+        let error = runtime.create(&world.name(), &world.bundle(&config), &CreateOptions::default()).unwrap_err();
+        assert!(error.to_string().contains(says), "{error}");
+        world.assert_clean();
+    }
+    assert_eq!(trap::catches(), 0);
+}
+
+/// A process in a pid namespace whose first process is dead: nothing can be cloned into it.
+struct Dead(Child);
+
+impl Dead {
+    fn new() -> Self {
+        let mut command = Command::new("unshare");
+        command.args(["--pid", "sh", "-c", "/bin/true & wait; exec 3<&-; echo; read x"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        // its first and only child, `true`, has ended when it says so
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+        Dead(child)
+    }
+
+    fn namespace(&self) -> String {
+        format!("/proc/{}/ns/pid_for_children", self.0.id())
+    }
+}
+
+impl Drop for Dead {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn the_intermediate_cannot_clone() {
+    let Some(world) = rooted("the_intermediate_cannot_clone") else { return };
+    let dead = Dead::new();
+    let mut config = world.minimal("true");
+    set(&mut config, "/linux/namespaces/0/path", json!(dead.namespace()));
+    for result in [world.create(&config), world.run(&config)] {
+        let error = result.unwrap_err();
+        assert!(error.to_string().contains("cannot allocate memory"), "{error}");
+        assert_eq!(error.at().unwrap().to_string(), "linux.namespaces[0]");
+    }
+    world.assert_clean();
+    assert_eq!(trap::catches(), 0);
+}
+
+/// The config cannot tell which ids a user namespace has that it joins.
+#[test]
+fn an_unmapped_id_in_a_joined_user_namespace() {
+    let Some(world) = rooted("an_unmapped_id_in_a_joined_user_namespace") else { return };
+    let holder = World::new();
+    let mut config = holder.minimal("sleep 100");
+    holder.give_rootfs_to(100_000);
+    world.give_rootfs_to(100_000);
+    let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 10 }]);
+    set(&mut config, "/linux/uidMappings", map.clone());
+    set(&mut config, "/linux/gidMappings", map);
+    set(&mut config, "/linux/namespaces/-", json!({ "type": "user" }));
+    let held = holder.create(&config).unwrap_or_else(|e| panic!("{e}"));
+    for (user, says) in [
+        (json!({ "uid": 10, "gid": 0 }), "cannot setuid to unmapped uid 10 in user namespace"),
+        (json!({ "uid": 0, "gid": 11 }), "cannot setgid to unmapped gid 11 in user namespace"),
+        (json!({ "uid": 0, "gid": 0, "additionalGids": [12] }), "unmapped gid"), // which of them is not said
+    ] {
+        let mut config = world.minimal("true");
+        set(&mut config, "/process/user", user);
+        set(&mut config, "/linux/namespaces/-", json!({ "type": "user", "path": format!("/proc/{}/ns/user", held.pid()) }));
+        let error = world.create(&config).unwrap_err();
+        assert!(error.to_string().contains(says), "{error}");
+        world.assert_clean();
+    }
+    held.delete(true).unwrap();
+    holder.assert_clean();
+    assert_eq!(trap::catches(), 0);
+}

@@ -1,0 +1,62 @@
+//! Machines and callers, written by hand: nothing here asks the one that runs the test.
+
+use libcontain::Host;
+use libcontain::plan::cgroup::{Hierarchy, Layout, Mode};
+
+const ALL: u64 = (1 << 41) - 1;
+
+/// The three kinds of machine and caller for which everything is planned.
+pub const HOSTS: [(&str, fn() -> Host); 3] = [("hybrid", hybrid), ("v2", v2), ("user", user)];
+
+/// Root on a machine with a v1 hierarchy per controller, and v2 beside them.
+pub fn hybrid() -> Host {
+    let v1 = |dir: &str, name: &str| Hierarchy {
+        dir: dir.into(),
+        controllers: vec![name.into()],
+        own: "/".into(),
+        v2: false,
+    };
+    let names = ["cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids"];
+    let mut hierarchies: Vec<Hierarchy> = names.map(|name| v1(name, name)).into();
+    hierarchies.push(v1("systemd", "name=systemd"));
+    hierarchies.push(unified("unified", &["hugetlb"], "/"));
+    Host { cgroups: Layout { mode: Mode::Hybrid, hierarchies }, ..v2() }
+}
+
+/// Root on a machine with cgroup v2 alone.
+pub fn v2() -> Host {
+    let all = ["cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma", "misc"];
+    Host {
+        euid: 0,
+        egid: 0,
+        user_namespace: false,
+        capabilities: ALL,
+        bounding: ALL,
+        last_cap: 40,
+        setgroups_denied: false,
+        has_cgroup_namespace: true,
+        has_time_namespace: true,
+        has_user_namespace: true,
+        has_kcore: true,
+        cgroups: Layout { mode: Mode::V2, hierarchies: vec![unified("", &all, "/system.slice/caller.service")] },
+        rootless_cgroups: false,
+    }
+}
+
+/// An ordinary user on the same machine, in the session that systemd made.
+pub fn user() -> Host {
+    let own = "/user.slice/user-1000.slice/session-1.scope";
+    Host {
+        euid: 1000,
+        egid: 1000,
+        capabilities: 0,
+        cgroups: Layout { mode: Mode::V2, hierarchies: vec![unified("", &["cpu", "memory", "pids"], own)] },
+        rootless_cgroups: true,
+        ..v2()
+    }
+}
+
+fn unified(dir: &str, controllers: &[&str], own: &str) -> Hierarchy {
+    let controllers = controllers.iter().map(|c| (*c).to_owned()).collect();
+    Hierarchy { dir: dir.into(), controllers, own: own.into(), v2: true }
+}
