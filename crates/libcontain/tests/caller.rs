@@ -27,16 +27,31 @@ fn snapshot() -> BTreeMap<String, String> {
     for task in fs::read_dir("/proc/self/task").unwrap() {
         thread(&task.unwrap().path(), &mut all);
     }
-    for file in ["environ", "limits", "oom_score_adj", "cgroup", "mountinfo", "cmdline", "personality", "timens_offsets", "coredump_filter"] {
+    for file in [
+        "environ",
+        "limits",
+        "oom_score_adj",
+        "cgroup",
+        "mountinfo",
+        "cmdline",
+        "personality",
+        "timens_offsets",
+        "coredump_filter",
+    ] {
         all.insert(file.into(), fs::read_to_string(format!("/proc/self/{file}")).unwrap_or_default());
     }
     all.insert("std::env".into(), format!("{:?}", std::env::vars_os().collect::<Vec<_>>()));
     all.insert("std cwd".into(), format!("{:?}", std::env::current_dir()));
-    for (name, option) in [("dumpable", libc::PR_GET_DUMPABLE), ("keepcaps", libc::PR_GET_KEEPCAPS), ("no_new_privs", libc::PR_GET_NO_NEW_PRIVS)] {
+    for (name, option) in [
+        ("dumpable", libc::PR_GET_DUMPABLE),
+        ("keepcaps", libc::PR_GET_KEEPCAPS),
+        ("no_new_privs", libc::PR_GET_NO_NEW_PRIVS),
+    ] {
         // SAFETY: these options only read, and no argument is a pointer.
         all.insert(name.into(), unsafe { libc::prctl(option, 0, 0, 0, 0) }.to_string());
     }
-    for (name, option) in [("subreaper", libc::PR_GET_CHILD_SUBREAPER), ("parent death signal", libc::PR_GET_PDEATHSIG)] {
+    for (name, option) in [("subreaper", libc::PR_GET_CHILD_SUBREAPER), ("parent death signal", libc::PR_GET_PDEATHSIG)]
+    {
         let mut value: libc::c_int = -1;
         // SAFETY: the kernel writes one int, which outlives the call.
         unsafe { libc::prctl(option, &raw mut value) };
@@ -62,12 +77,28 @@ fn thread(task: &Path, all: &mut BTreeMap<String, String>) {
             all.insert(format!("thread {name} {key}"), value.trim().into()); // Umask, Sig*, Cap*, Uid, Groups, Seccomp...
         }
     }
-    for link in ["cwd", "root", "exe", "ns/mnt", "ns/net", "ns/pid", "ns/pid_for_children", "ns/user", "ns/uts", "ns/ipc", "ns/cgroup"] {
+    for link in [
+        "cwd",
+        "root",
+        "exe",
+        "ns/mnt",
+        "ns/net",
+        "ns/pid",
+        "ns/pid_for_children",
+        "ns/user",
+        "ns/uts",
+        "ns/ipc",
+        "ns/cgroup",
+    ] {
         all.insert(format!("thread {name} {link}"), format!("{:?}", fs::read_link(task.join(link)).ok()));
     }
     for file in ["children", "attr/current", "loginuid", "sched"] {
         let text = fs::read_to_string(task.join(file)).unwrap_or_default();
-        let kept = if file == "sched" { text.lines().filter(|l| l.starts_with("policy") || l.starts_with("prio")).collect() } else { text };
+        let kept = if file == "sched" {
+            text.lines().filter(|l| l.starts_with("policy") || l.starts_with("prio")).collect()
+        } else {
+            text
+        };
         all.insert(format!("thread {name} {file}"), kept);
     }
 }
@@ -105,12 +136,18 @@ fn config(world: &World) -> Value {
         ("/process/noNewPrivileges", json!(true)),
         ("/process/env", json!(["PATH=/bin", "GUEST=1"])),
         ("/process/rlimits", json!([{ "type": "RLIMIT_NOFILE", "soft": 50, "hard": 60 }])),
-        ("/process/capabilities", json!({ "bounding": ["CAP_KILL"], "effective": ["CAP_KILL"], "permitted": ["CAP_KILL"] })),
+        (
+            "/process/capabilities",
+            json!({ "bounding": ["CAP_KILL"], "effective": ["CAP_KILL"], "permitted": ["CAP_KILL"] }),
+        ),
         ("/linux/maskedPaths", json!(["/proc/keys", "/proc/scsi"])),
         ("/linux/readonlyPaths", json!(["/proc/sys"])),
         ("/linux/sysctl", json!({ "net.ipv4.ip_forward": "1" })),
         ("/linux/namespaces/-", json!({ "type": "cgroup" })),
-        ("/linux/seccomp", json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{ "names": ["bpf"], "action": "SCMP_ACT_ERRNO" }] })),
+        (
+            "/linux/seccomp",
+            json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{ "names": ["bpf"], "action": "SCMP_ACT_ERRNO" }] }),
+        ),
         ("/hooks/createRuntime/-", json!({ "path": "/bin/true" })),
         ("/hooks/createContainer/-", json!({ "path": "/bin/true" })),
         ("/hooks/poststart/-", json!({ "path": "/bin/true" })),
@@ -166,7 +203,8 @@ fn failures(world: &World, config: &Value) {
     // what cannot be written at the end: init exists already
     let null = null();
     let nowhere = world.path("nonesuch/pid");
-    let options = CreateOptions { stdio: [Some(null.as_fd()); 3], pid_file: Some(&nowhere), ..CreateOptions::default() };
+    let options =
+        CreateOptions { stdio: [Some(null.as_fd()); 3], pid_file: Some(&nowhere), ..CreateOptions::default() };
     world.runtime().create(&world.name(), &world.bundle(config), &options).map(drop).unwrap_err();
     world.assert_clean();
 }
@@ -215,7 +253,9 @@ fn the_caller_is_left_as_found() {
         assert!(before.len() > 100 && before.keys().filter(|k| k.ends_with("SigBlk")).count() >= 4, "{before:?}");
         let work = std::panic::catch_unwind(|| {
             let mut wrong = Vec::new();
-            for (name, work) in [("a life", lifecycle as fn(&World, &Value)), ("joined", joined), ("failures", failures)] {
+            for (name, work) in
+                [("a life", lifecycle as fn(&World, &Value)), ("joined", joined), ("failures", failures)]
+            {
                 work(&world, &config);
                 wrong.extend(changes(&before, &snapshot()).into_iter().map(|change| format!("{name}: {change}")));
             }
@@ -254,8 +294,18 @@ fn a_change_is_seen() {
 }
 
 const ALONE: &str = "LIBCONTAIN_ALONE";
-const CHANGES: [&str; 10] =
-    ["descriptor", "SigBlk", "SigCgt", "signal 10", "Umask", "dumpable", "subreaper", "cwd", "limits", "session keyring"];
+const CHANGES: [&str; 10] = [
+    "descriptor",
+    "SigBlk",
+    "SigCgt",
+    "signal 10",
+    "Umask",
+    "dumpable",
+    "subreaper",
+    "cwd",
+    "limits",
+    "session keyring",
+];
 
 fn assert_that_changes_are_seen() {
     let mut again = Command::new(std::env::current_exe().unwrap());

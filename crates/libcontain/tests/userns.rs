@@ -44,7 +44,11 @@ fn an_ordinary_user() {
 
 fn user_namespaces() -> bool {
     let mut command = Command::new("unshare");
-    command.args(["--user", "--map-root-user", "true"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .args(["--user", "--map-root-user", "true"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     if rustix::process::geteuid().is_root() {
         command.uid(NOBODY).gid(NOBODY);
     }
@@ -69,7 +73,9 @@ fn config(script: &str) -> Value {
     set(&mut config, "/process/terminal", json!(false));
     set(&mut config, "/process/args", json!(["/bin/sh", "-c", script]));
     set(&mut config, "/process/env", json!(["PATH=/bin"]));
-    for (mappings, id) in [("uidMappings", rustix::process::geteuid().as_raw()), ("gidMappings", rustix::process::getegid().as_raw())] {
+    for (mappings, id) in
+        [("uidMappings", rustix::process::geteuid().as_raw()), ("gidMappings", rustix::process::getegid().as_raw())]
+    {
         set(&mut config, &format!("/linux/{mappings}/0/hostID"), json!(id));
     }
     config
@@ -114,10 +120,16 @@ fn life(user: &User) {
     assert_eq!(map, ["0", &rustix::process::geteuid().as_raw().to_string(), "1"]);
     container.start().unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(container.status().unwrap(), Status::Running);
-    assert_eq!(user.create("one", &config, false).map(drop).unwrap_err().to_string(), "container with given ID already exists");
+    assert_eq!(
+        user.create("one", &config, false).map(drop).unwrap_err().to_string(),
+        "container with given ID already exists"
+    );
     let found = user.runtime.container(&"one".parse().unwrap()).unwrap();
     assert_eq!(found.state().unwrap().pid, container.pid());
-    assert_eq!(found.delete(false).unwrap_err().to_string(), "cannot delete container one that is not stopped: running");
+    assert_eq!(
+        found.delete(false).unwrap_err().to_string(),
+        "cannot delete container one that is not stopped: running"
+    );
     container.kill(libc::SIGKILL).unwrap();
     assert_eq!(container.wait().unwrap(), 128 + libc::SIGKILL);
     assert_eq!(container.status().unwrap(), Status::Stopped);
@@ -154,8 +166,16 @@ fn refuses(user: &User) {
         ("/linux/uidMappings/0/size", json!(5), "linux.uidMappings"),
         ("/process/user/uid", json!(1), "process.user.uid"),
         ("/process/user/additionalGids", json!([1]), "process.user.additionalGids"),
-        ("/mounts/-", json!({ "destination": "/mnt", "type": "tmpfs", "source": "tmpfs", "options": ["bogus"] }), "mounts[7]"),
-        ("/mounts/-", json!({ "destination": "/mnt", "type": "bind", "source": "/nonesuch", "options": ["bind"] }), "mounts[7]"),
+        (
+            "/mounts/-",
+            json!({ "destination": "/mnt", "type": "tmpfs", "source": "tmpfs", "options": ["bogus"] }),
+            "mounts[7]",
+        ),
+        (
+            "/mounts/-",
+            json!({ "destination": "/mnt", "type": "bind", "source": "/nonesuch", "options": ["bind"] }),
+            "mounts[7]",
+        ),
         ("/process/args", json!(["/nonesuch"]), "process.args[0]"),
         ("/linux/resources", json!({ "memory": { "limit": 1 << 30 } }), "linux.resources.memory"),
     ] {

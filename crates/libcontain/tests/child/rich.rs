@@ -22,7 +22,12 @@ pub fn config(world: &World) -> Value {
     set(&mut config, "/hostname", json!("rich"));
     set(&mut config, "/domainname", json!("example.org"));
     set(&mut config, "/annotations", json!({ "a": "b" }));
-    let overlay = format!("lowerdir={},upperdir={},workdir={}", world.path("bound").display(), world.path("upper").display(), world.path("work").display());
+    let overlay = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        world.path("bound").display(),
+        world.path("upper").display(),
+        world.path("work").display()
+    );
     let overlay: Vec<&str> = overlay.split(',').collect();
     for mount in [
         json!({ "destination": "/dev/pts", "type": "devpts", "source": "devpts",
@@ -75,7 +80,11 @@ pub fn config(world: &World) -> Value {
     }
     for list in ["prestart", "createRuntime", "createContainer", "poststart", "poststop"] {
         // createContainer too: its path is the host's
-        set(&mut config, &format!("/hooks/{list}/-"), json!({ "path": "/bin/sh", "args": ["sh", "-c", "cat; exit 0"], "timeout": 20 }));
+        set(
+            &mut config,
+            &format!("/hooks/{list}/-"),
+            json!({ "path": "/bin/sh", "args": ["sh", "-c", "cat; exit 0"], "timeout": 20 }),
+        );
     }
     set(&mut config, "/hooks/startContainer/-", json!({ "path": "/bin/cat", "args": ["cat"], "env": ["A=b"] }));
     set(&mut config, "/hooks/startContainer/-", json!({ "path": "/bin/true" }));

@@ -34,7 +34,6 @@ pub fn v2() -> Host {
         bounding: ALL,
         last_cap: 40,
         setgroups_denied: false,
-        has_cgroup_namespace: true,
         has_time_namespace: true,
         has_user_namespace: true,
         has_kcore: true,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use libcontain::plan::{Gate, Op, Open, Plan, Slot, Step, Tree};
+use libcontain::plan::{Gate, HierarchyContent, Op, Open, Plan, Slot, Step, Tasks, Tree};
 
 const NEWCGROUP: u64 = 0x200_0000;
 const NEWUSER: u64 = 0x1000_0000;
@@ -50,12 +50,12 @@ which! {
     set_user_ns: Op::SetNs(_, NEWUSER),
     unshare: Op::Unshare(..),
     unshare_cgroup: Op::Unshare(NEWCGROUP),
-    join_cgroup: Op::JoinCgroup(..),
+    join_cgroup: Op::JoinCgroup { .. },
     keyring: Op::Keyring(..),
     loopback: Op::LoopbackUp,
     propagate: Op::Propagate(..),
     root: Op::AttachRoot { .. } | Op::OpenRoot(..),
-    mount: Op::Bind(..) | Op::Filesystem(..),
+    mount: Op::Bind(..) | Op::Filesystem(..) | Op::CgroupV1(..),
     device: Op::Device(..) | Op::Ptmx | Op::Symlink(..),
     node: Op::Device(..),
     arm_start: Op::ArmStart,
@@ -213,14 +213,32 @@ impl Rule {
     }
 }
 
-fn slots(op: &Op) -> Vec<Slot> {
-    let of = |tree: &Tree| match tree {
+fn of(tree: &Tree) -> Vec<Slot> {
+    match tree {
         Tree::Slot(slot) => vec![*slot],
         Tree::Path { .. } => vec![],
-    };
+    }
+}
+
+fn of_content(content: &HierarchyContent) -> Vec<Slot> {
+    match content {
+        HierarchyContent::Own(tree) => of(tree),
+        HierarchyContent::Mount(_) => vec![],
+    }
+}
+
+fn slot_of_tasks(tasks: &Tasks) -> Option<Slot> {
+    match tasks {
+        Tasks::Slot(slot) => Some(*slot),
+        Tasks::Path(_) => None,
+    }
+}
+
+fn slots(op: &Op) -> Vec<Slot> {
     match op {
         Op::SetNs(slot, _) | Op::AwaitStart(slot) => vec![*slot],
-        Op::JoinCgroup(slots) => slots.clone(),
+        Op::JoinCgroup { tasks, .. } => tasks.iter().filter_map(slot_of_tasks).collect(),
+        Op::CgroupV1(mount) => mount.hierarchies.iter().flat_map(|h| of_content(&h.content)).collect(),
         Op::AttachRoot { tree, .. } => of(tree),
         Op::Bind(bind) => of(&bind.tree),
         Op::Device(device) => device.bind.as_ref().map_or(vec![], of),
@@ -248,6 +266,7 @@ fn made_at(op: &Op) -> Option<Vec<u8>> {
     let path = match op {
         Op::Bind(bind) => &bind.target,
         Op::Filesystem(fs) => &fs.target,
+        Op::CgroupV1(mount) => &mount.tmpfs.target,
         Op::Device(device) => &device.path,
         Op::Symlink(_, path) => path,
         _ => return None,
@@ -260,13 +279,9 @@ fn clean(path: &[u8]) -> Vec<u8> {
     parts.fold(Vec::new(), |path, part| [&path, &b"/"[..], part].concat())
 }
 
-/// The directory of v1 hierarchies is read-only at once: it is complete with its own mount entry.
 fn readonly_is_late(steps: &[Step]) -> bool {
     steps.iter().enumerate().all(|(place, step)| {
         let Op::RemountReadonly(path) = &step.op else { return true };
-        if steps.iter().filter(|s| s.at == step.at).count() > 2 {
-            return true;
-        }
         let dir = [clean(path.to_bytes()), b"/".to_vec()].concat();
         steps[place..].iter().all(|s| made_at(&s.op).is_none_or(|made| !made.starts_with(&dir)))
     })

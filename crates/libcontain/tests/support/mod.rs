@@ -60,7 +60,8 @@ impl World {
         for applet in APPLETS.split(' ') {
             symlink("busybox", world.rootfs().join("bin").join(applet)).unwrap();
         }
-        fs::write(world.rootfs().join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nmars:x:1000:1000::/home:/bin/sh\n").unwrap();
+        fs::write(world.rootfs().join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nmars:x:1000:1000::/home:/bin/sh\n")
+            .unwrap();
         world
     }
 
@@ -149,7 +150,8 @@ impl World {
 
     fn cgroups(&self) -> Vec<PathBuf> {
         let hierarchies = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
-        let below = hierarchies.map(|entry| entry.path().join(&self.id)).chain([Path::new("/sys/fs/cgroup").join(&self.id)]);
+        let below =
+            hierarchies.map(|entry| entry.path().join(&self.id)).chain([Path::new("/sys/fs/cgroup").join(&self.id)]);
         below.filter(|dir| dir.is_dir()).collect()
     }
 
