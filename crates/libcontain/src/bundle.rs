@@ -7,7 +7,7 @@
 
 mod json;
 
-use crate::error::{At, Problem};
+use crate::error::{At, Error, Problem};
 use crate::spec::Spec;
 use serde::Deserialize;
 use std::fs::{File, OpenOptions};
@@ -36,8 +36,11 @@ impl Bundle {
     /// # Errors
     /// When the directory or its `config.json` cannot be read, or is not a config. The text names the config
     /// path and line where there is one.
-    pub fn open(dir: impl AsRef<Path>) -> Result<Self, BundleError> {
-        let given = dir.as_ref();
+    pub fn open(dir: impl AsRef<Path>) -> Result<Self, Error> {
+        Ok(Bundle::load(dir.as_ref())?)
+    }
+
+    fn load(given: &Path) -> Result<Self, BundleError> {
         let chdir = |error: &io::Error| BundleError::from_io(&format!("chdir {}", given.display()), error);
         let dir = std::path::absolute(given).map_err(|e| chdir(&e))?;
         let found = dir.metadata().map_err(|e| chdir(&e))?;
@@ -552,23 +555,23 @@ mod tests {
         let dir = temp.path();
         let open = |dir: &Path| Bundle::open(dir).expect_err("refused");
         let missing = open(&dir.join("none"));
-        assert_eq!(missing.text, format!("chdir {}/none: no such file or directory", dir.display()));
-        assert_eq!(missing.errno, Some(libc::ENOENT));
-        assert_eq!(open(dir).text, "JSON specification file config.json not found");
+        assert_eq!(missing.to_string(), format!("chdir {}/none: no such file or directory", dir.display()));
+        assert_eq!(missing.errno(), Some(libc::ENOENT));
+        assert_eq!(open(dir).to_string(), "JSON specification file config.json not found");
         let config = dir.join("config.json");
         std::fs::create_dir(&config).expect("mkdir");
-        assert_eq!(open(dir).text, "config.json: is a directory, expected a regular file");
-        assert_eq!(open(&config).text, "JSON specification file config.json not found");
+        assert_eq!(open(dir).to_string(), "config.json: is a directory, expected a regular file");
+        assert_eq!(open(&config).to_string(), "JSON specification file config.json not found");
         std::fs::remove_dir(&config).expect("rmdir");
         rustix::fs::mknodat(rustix::fs::CWD, &config, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("mkfifo");
-        assert_eq!(open(dir).text, "config.json: is a FIFO, expected a regular file");
+        assert_eq!(open(dir).to_string(), "config.json: is a FIFO, expected a regular file");
         std::fs::remove_file(&config).expect("rm");
         std::os::unix::fs::symlink("/dev/zero", &config).expect("symlink");
-        assert_eq!(open(dir).text, "config.json: is a character device, expected a regular file");
+        assert_eq!(open(dir).to_string(), "config.json: is a character device, expected a regular file");
         std::fs::remove_file(&config).expect("rm");
         File::create_new(&config).and_then(|f| f.set_len(100 << 20)).expect("sparse file");
-        assert_eq!(open(dir).text, "config.json: 104857600 bytes is more than the limit of 16 MiB");
-        assert_eq!(open(&config).text, format!("chdir {}: not a directory", config.display()));
+        assert_eq!(open(dir).to_string(), "config.json: 104857600 bytes is more than the limit of 16 MiB");
+        assert_eq!(open(&config).to_string(), format!("chdir {}: not a directory", config.display()));
     }
 
     #[test]
@@ -588,7 +591,7 @@ mod tests {
         let bundle = Bundle::open(temp.path().join(".")).expect("bundle");
         assert_eq!(bundle.config_bytes(), text.as_bytes());
         assert_eq!((bundle.spec().version().as_str(), bundle.dir()), ("1.0.2", temp.path()));
-        assert!(Bundle::open("src").expect_err("no config").text.starts_with("JSON specification"));
+        assert!(Bundle::open("src").expect_err("no config").to_string().starts_with("JSON specification"));
         assert!(Bundle::new("/b", Spec::default()).config_bytes().starts_with(b"{"));
     }
 }

@@ -431,7 +431,8 @@ impl Container {
         let hooks = self.record.config.hooks.as_ref().and_then(|h| h.poststop().as_deref());
         let bundle = Path::new(self.record.bundle());
         let failed = hooks::run_all("poststop", hooks.unwrap_or(&[]), &state, bundle);
-        let tell = |e: Error| Problem::warning(e.at().unwrap_or(At::field("hooks.poststop")), "", e.to_string());
+        let tell =
+            |(index, e): (usize, Error)| Problem::warning(At::item("hooks.poststop[#]", index), "", e.to_string());
         Ok(failed.into_iter().map(tell).collect())
     }
 }

@@ -6,6 +6,8 @@
 use std::fmt;
 use std::io;
 
+use crate::bundle::BundleError;
+
 /// A place in `config.json`: a path whose `#` marks stand for list indices. `Copy` and without heap, so that
 /// every step of a plan can carry one: `At::item("mounts[#].source", 7)` prints as `mounts[7].source`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,7 +127,7 @@ pub struct Error(Box<Inner>);
 #[derive(Debug)]
 struct Inner {
     kind: Kind,
-    at: Option<At>,
+    at: Option<String>,
     errno: Option<i32>,
     text: String,
     problems: Vec<Problem>,
@@ -148,13 +150,13 @@ impl Error {
     pub(crate) fn config(problems: Vec<Problem>) -> Self {
         let first = problems.iter().find(|p| p.level == Level::Error);
         let mut error = Error::new(Kind::Config, first.map_or_else(String::new, Problem::to_string));
-        error.0.at = first.map(|p| p.at);
+        error.0.at = first.map(|p| p.at.to_string());
         error.0.problems = problems;
         error
     }
 
     pub(crate) fn with_at(mut self, at: At) -> Self {
-        self.0.at = Some(at);
+        self.0.at = Some(at.to_string());
         self
     }
 
@@ -175,10 +177,10 @@ impl Error {
         self.0.kind
     }
 
-    /// The config member behind it, if one is.
+    /// The config member behind it, if one is: `mounts[7].options`.
     #[must_use]
-    pub fn at(&self) -> Option<At> {
-        self.0.at
+    pub fn at(&self) -> Option<&str> {
+        self.0.at.as_deref()
     }
 
     /// The errno of the system call behind it, if one is.
@@ -191,6 +193,15 @@ impl Error {
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
         &self.0.problems
+    }
+}
+
+impl From<BundleError> for Error {
+    fn from(error: BundleError) -> Self {
+        let mut wrapped = Error::new(Kind::Config, error.text);
+        wrapped.0.at = error.at;
+        wrapped.0.errno = error.errno;
+        wrapped
     }
 }
 

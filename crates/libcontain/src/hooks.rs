@@ -27,9 +27,10 @@ pub(crate) fn run(list: &'static str, hooks: Option<&[Hook]>, state: &[u8], cwd:
     Ok(())
 }
 
-/// Runs every hook, whether others fail or not, and returns the failures.
-pub(crate) fn run_all(list: &'static str, hooks: &[Hook], state: &[u8], cwd: &Path) -> Vec<Error> {
-    let run = |(index, hook): (usize, &Hook)| run_one(hook, state, cwd).err().map(|why| failed(list, index, &why));
+/// Runs every hook, whether others fail or not, and returns the failures with their places.
+pub(crate) fn run_all(list: &'static str, hooks: &[Hook], state: &[u8], cwd: &Path) -> Vec<(usize, Error)> {
+    let fail = |index, why: &str| (index, failed(list, index, why));
+    let run = |(index, hook): (usize, &Hook)| run_one(hook, state, cwd).err().map(|why| fail(index, &why));
     hooks.iter().enumerate().filter_map(run).collect()
 }
 

@@ -1,4 +1,39 @@
-//! libcontain turns an OCI bundle into an isolated process.
+//! libcontain turns an OCI bundle into an isolated process: namespaces, a root file system of its own, cgroup limits,
+//! capabilities, seccomp. `cntr`, the runc-compatible command, is a thin layer over it.
+//!
+//! ```text
+//! config.json ──bundle──▶ Spec ─┐
+//!                               ├─ check ─▶ every problem, or none
+//! machine ──────host───▶ Host ──┤
+//! caller ──────────────▶ Request┘
+//!                               └─ plan ──▶ Plan { needs, spawn, steps, images, cgroup }     pure: no I/O
+//!                                             │
+//!                 parent (create.rs)          │ cgroup made and filled; needs opened
+//!                    │ clone3 ────────────────────────▶ child (spawn.rs): for step in steps { apply(step)? }
+//!                    │ ◀── report: wants the hooks run ── go ──▶                               no heap
+//!                    │ ◀── report: ready, or step + errno
+//!                    │ state.json, pid file, go ──────▶ waits on exec.fifo (`start`), then execve
+//! ```
+//!
+//! A few words are ours: a *plan* is everything that will be done, decided beforehand; a *step* is one operation and the
+//! config member that asked for it; a *need* is what the parent opens for the child; a *gate* is where the child waits for
+//! the parent. The rest are the field's: bundle, rootfs, init process, exec FIFO, pidfd.
+//!
+//! The calling process is left as it was found: no change of directory, umask, environment, signal mask or limits, also
+//! while other threads run. A container that was made is found again by its id, from any process:
+//!
+//! ```no_run
+//! use libcontain::{Bundle, CreateOptions, Runtime};
+//!
+//! # fn main() -> Result<(), libcontain::Error> {
+//! let runtime = Runtime::new("/run/my-tool");
+//! let id = "web-1".parse()?;
+//! let container = runtime.create(&id, &Bundle::open("/srv/web")?, &CreateOptions::default())?;
+//! container.start()?;
+//! runtime.container(&id)?.kill(15)?;
+//! # Ok(())
+//! # }
+//! ```
 #![deny(unsafe_code)]
 #![deny(rustdoc::broken_intra_doc_links)]
 
@@ -35,3 +70,8 @@ pub use crate::runtime::{CgroupDriver, CreateOptions, Found, Id, Runtime};
 pub use crate::state::rfc3339;
 pub use crate::sys::signal_mask;
 pub use oci_spec::runtime as spec;
+
+/// The README's library example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+pub struct Readme;

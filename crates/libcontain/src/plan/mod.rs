@@ -2,7 +2,7 @@
 //!
 //! `plan(&Request, &Spec, &Host)` is pure: no system call, no file, no clock, so that it is tested and fuzzed without
 //! privilege and printed as a dry run (`cntr plan`). All defaults, orders and fallbacks are decided here; `apply.rs`
-//! executes the steps and decides nothing. The order of the steps stands in one place, [`Planner::order`], each with
+//! executes the steps and decides nothing. The order of the steps stands in one place, `Planner::order`, each with
 //! the reason for its neighbours. Nothing of `std::fs`, `std::env`, `std::process`, `sys` or `spawn` may enter.
 
 pub mod cgroup;
