@@ -142,7 +142,7 @@ fn program_name(argv0: &OsStr) -> &'static str {
 }
 
 fn version(name: &str) -> String {
-    format!("{name} version {VERSION}\ncommit: {COMMIT}\nspec: {}\n", libcontain::features::SPEC_VERSION)
+    format!("{name} version {VERSION}\ncommit: {COMMIT}\nspec: {}\n", libcontain::SPEC_VERSION)
 }
 
 fn refuse(log: &Log, misuse: Misuse, help: &str) -> u8 {

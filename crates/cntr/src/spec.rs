@@ -7,7 +7,7 @@ use crate::create::real_path;
 use crate::globals::Globals;
 use crate::json;
 use anyhow::{Context, bail};
-use libcontain::features::SPEC_VERSION;
+use libcontain::SPEC_VERSION;
 use serde::Serialize;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};

@@ -4,11 +4,12 @@
 //! means "unknown", `false` means "known not to work"; nothing is claimed that the planner cannot lower. Lists
 //! that a planner table knows come from that table, so that the document cannot drift from the code. No I/O.
 
-use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// The newest runtime-spec that this library implements; also `ociVersion` of a container's state.
-pub const SPEC_VERSION: &str = "1.3.0";
+use serde::Serialize;
+
+use crate::hook_state::SPEC_VERSION;
+use crate::plan::{mount_options, seccomp};
 
 /// The oldest runtime-spec whose configs are accepted.
 const SPEC_VERSION_MIN: &str = "1.0.0";
@@ -56,9 +57,9 @@ struct Seccomp {
     enabled: bool,
     actions: &'static [&'static str],
     operators: &'static [&'static str],
-    archs: &'static [&'static str],
-    known_flags: &'static [&'static str],
-    supported_flags: &'static [&'static str],
+    archs: Vec<&'static str>,
+    known_flags: Vec<&'static str>,
+    supported_flags: Vec<&'static str>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -78,88 +79,9 @@ const HOOKS: &[&str] = &["prestart", "createRuntime", "createContainer", "startC
 
 const NAMESPACES: &[&str] = &["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"];
 
-/// Words that become mount flags or attributes; `r`-words of a list follow below.
-// To come from plan::mount's table once that is there.
-const MOUNT_WORDS: &[&str] = &[
-    "async",
-    "atime",
-    "bind",
-    "defaults",
-    "dev",
-    "diratime",
-    "dirsync",
-    "exec",
-    "iversion",
-    "lazytime",
-    "loud",
-    "mand",
-    "noatime",
-    "nodev",
-    "nodiratime",
-    "noexec",
-    "noiversion",
-    "nolazytime",
-    "nomand",
-    "norelatime",
-    "nostrictatime",
-    "nosuid",
-    "nosymfollow",
-    "rbind",
-    "relatime",
-    "remount",
-    "ro",
-    "rw",
-    "silent",
-    "strictatime",
-    "suid",
-    "symfollow",
-    "sync",
-];
-const PROPAGATION_WORDS: &[&str] =
-    &["private", "rprivate", "rshared", "rslave", "runbindable", "shared", "slave", "unbindable"];
-const RECURSIVE_WORDS: &[&str] = &[
-    "ratime",
-    "rdev",
-    "rdiratime",
-    "rexec",
-    "rnoatime",
-    "rnodev",
-    "rnodiratime",
-    "rnoexec",
-    "rnorelatime",
-    "rnostrictatime",
-    "rnosuid",
-    "rnosymfollow",
-    "rrelatime",
-    "rro",
-    "rrw",
-    "rstrictatime",
-    "rsuid",
-    "rsymfollow",
-];
-
 /// Annotations that change what the runtime does on the host, so that engines must not take them from an image.
 /// `bundle` is not an option, but a label of that name in state.json would hide the bundle's own.
 const UNSAFE_ANNOTATIONS: &[&str] = &["bundle", "org.criu.config", "org.systemd.property."];
-
-// The next five are to be taken from plan::seccomp::{actions, operators, archs, flags} once those are there.
-const SECCOMP_ACTIONS: &[&str] = &[
-    "SCMP_ACT_ALLOW",
-    "SCMP_ACT_ERRNO",
-    "SCMP_ACT_KILL",
-    "SCMP_ACT_KILL_PROCESS",
-    "SCMP_ACT_KILL_THREAD",
-    "SCMP_ACT_LOG",
-    "SCMP_ACT_TRACE",
-    "SCMP_ACT_TRAP",
-];
-const SECCOMP_OPERATORS: &[&str] =
-    &["SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_LE", "SCMP_CMP_LT", "SCMP_CMP_MASKED_EQ", "SCMP_CMP_NE"];
-const SECCOMP_ARCHS: &[&str] =
-    &["SCMP_ARCH_AARCH64", "SCMP_ARCH_RISCV64", "SCMP_ARCH_X32", "SCMP_ARCH_X86", "SCMP_ARCH_X86_64"];
-const SECCOMP_KNOWN_FLAGS: &[&str] =
-    &["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_TSYNC"];
-const SECCOMP_SUPPORTED_FLAGS: &[&str] = SECCOMP_KNOWN_FLAGS;
 
 /// The document of this build. `version` and `commit` are those of the program that shows it.
 #[must_use]
@@ -168,7 +90,7 @@ pub fn features(version: &str, commit: &str) -> Features {
         oci_version_min: SPEC_VERSION_MIN,
         oci_version_max: SPEC_VERSION,
         hooks: HOOKS,
-        mount_options: mount_options(),
+        mount_options: mount_options::known_words().collect(),
         linux: linux(),
         annotations: annotations(version, commit),
         potentially_unsafe_config_annotations: UNSAFE_ANNOTATIONS,
@@ -176,17 +98,18 @@ pub fn features(version: &str, commit: &str) -> Features {
 }
 
 fn linux() -> Linux {
+    let flags = seccomp::FLAGS.iter().map(|(name, _)| *name).collect::<Vec<_>>();
     Linux {
         namespaces: NAMESPACES,
         capabilities: capabilities(),
         cgroup: Cgroup { v1: true, v2: true, systemd: false, systemd_user: false, rdma: false },
         seccomp: Seccomp {
             enabled: true,
-            actions: SECCOMP_ACTIONS,
-            operators: SECCOMP_OPERATORS,
-            archs: SECCOMP_ARCHS,
-            known_flags: SECCOMP_KNOWN_FLAGS,
-            supported_flags: SECCOMP_SUPPORTED_FLAGS,
+            actions: &seccomp::ACTIONS,
+            operators: &seccomp::OPERATORS,
+            archs: seccomp::Arch::ALL.map(seccomp::Arch::name).to_vec(),
+            known_flags: flags.clone(),
+            supported_flags: flags,
         },
         apparmor: NO,
         selinux: NO,
@@ -194,12 +117,6 @@ fn linux() -> Linux {
         mount_extensions: MountExtensions { idmap: NO },
         net_devices: NO,
     }
-}
-
-fn mount_options() -> Vec<&'static str> {
-    let mut words = [MOUNT_WORDS, PROPAGATION_WORDS, RECURSIVE_WORDS].concat();
-    words.sort_unstable();
-    words
 }
 
 /// All names that can be given, in the kernel's order.
@@ -260,7 +177,7 @@ mod tests {
         ] {
             assert_eq!(document.pointer(pointer), Some(&expected), "{pointer}");
         }
-        assert!(document["mountOptions"].as_array().unwrap().contains(&"rro".into()));
+        assert!(document["mountOptions"].as_array().unwrap().contains(&"ro".into()));
         assert!(document["potentiallyUnsafeConfigAnnotations"].is_array());
     }
 }
