@@ -209,6 +209,41 @@ fn without_a_mount_namespace() {
     both(&world, &config);
 }
 
+/// More mounts, nodes and paths than descriptors that may be open at once.
+#[test]
+fn many_of_everything() {
+    let Some(world) = rooted("many_of_everything") else { return };
+    for user in [false, true] {
+        let script = "test -f /many/599/config.json && test -z \"$(cat /etc/f999)\" && test $(cat /proc/mounts | grep -c /many/) = 600";
+        let mut config = world.minimal(script);
+        for n in 0..600 {
+            let bind = json!({ "destination": format!("/many/{n}"), "type": "bind", "source": world.path("bundle"), "options": ["bind", "ro"] });
+            set(&mut config, "/mounts/-", bind);
+        }
+        for n in 0..1000 {
+            std::fs::write(world.rootfs().join(format!("etc/f{n}")), "secret").unwrap();
+            set(&mut config, "/linux/maskedPaths/-", json!(format!("/etc/f{n}")));
+        }
+        if user {
+            world.give_rootfs_to(100_000);
+            let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
+            set(&mut config, "/linux/uidMappings", map.clone());
+            set(&mut config, "/linux/gidMappings", map);
+            set(&mut config, "/linux/namespaces/-", json!({ "type": "user" }));
+            std::fs::remove_dir_all(world.rootfs().join("many")).unwrap();
+        } else {
+            for n in 0..300 {
+                set(
+                    &mut config,
+                    "/linux/devices/-",
+                    json!({ "path": format!("/dev/deep{n}/null"), "type": "c", "major": 1, "minor": 3 }),
+                );
+            }
+        }
+        both(&world, &config);
+    }
+}
+
 #[test]
 fn a_container_that_is_killed() {
     let Some(world) = rooted("a_container_that_is_killed") else { return };
