@@ -164,3 +164,46 @@ impl Planner<'_> {
         self.step(at, Op::BecomeRoot);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `kind`, or `kind!` for one that is joined by path; `kind?` has an empty path, which is none.
+    fn wanted(list: &[&str]) -> Wanted {
+        let entry = |text: &&str| match (text.strip_suffix('!'), text.strip_suffix('?')) {
+            (Some(kind), _) => serde_json::json!({ "type": kind, "path": "/ns" }),
+            (_, Some(kind)) => serde_json::json!({ "type": kind, "path": "" }),
+            _ => serde_json::json!({ "type": text }),
+        };
+        let list: Vec<_> = list.iter().map(entry).collect();
+        let spec = serde_json::json!({ "ociVersion": "1.0.2", "linux": { "namespaces": list } });
+        Wanted::from(&serde_json::from_value::<Spec>(spec).unwrap())
+    }
+
+    #[test]
+    fn a_third_process_is_for_namespaces_that_hold_for_children() {
+        for (list, forks) in [
+            (&["pid", "mount", "user", "time"][..], false),
+            (&["pid!", "mount"], true),
+            (&["time!"], true),
+            (&["user!"], true),
+            (&["network!", "ipc!", "uts!", "mount!", "cgroup!"], false),
+            (&["user", "network!"], true),
+            (&["user", "network?"], false),
+            (&[], false),
+        ] {
+            assert_eq!(wanted(list).needs_fork(), forks, "{list:?}");
+        }
+    }
+
+    #[test]
+    fn an_empty_path_is_a_new_namespace() {
+        let ns = wanted(&["ipc", "pid?", "network!"]);
+        assert!(ns.is_new(NEWPID) && !ns.is_joined(NEWPID));
+        assert!(ns.is_joined(NEWNET) && !ns.is_new(NEWNET));
+        assert!(!ns.has(NEWUSER) && !ns.is_joined(NEWUSER));
+        assert_eq!(ns.new_of(NEWPID | NEWIPC | NEWNET | NEWUSER), NEWPID | NEWIPC);
+        assert_eq!(ns.at(NEWNET).to_string(), "linux.namespaces[2]");
+    }
+}

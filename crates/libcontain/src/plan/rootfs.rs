@@ -454,3 +454,74 @@ fn makedev(major: u32, minor: u32) -> u64 {
     let (major, minor) = (u64::from(major), u64::from(minor));
     (minor & 0xff) | ((major & 0xfff) << 8) | ((minor & !0xff) << 12) | ((major & !0xfff) << 32)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_cleaned_as_if_rooted() {
+        let table = [
+            ("/a/b", "/a/b"),
+            ("a//b/", "/a/b"),
+            ("/a/./b/..", "/a"),
+            ("/../..", "/"),
+            ("", "/"),
+            ("/..a/...", "/..a/..."),
+            ("/a/../../b", "/b"),
+        ];
+        for (given, expected) in table {
+            assert_eq!(clean(Path::new(given)), expected.as_bytes(), "{given}");
+        }
+    }
+
+    #[test]
+    fn what_lies_in_procfs() {
+        for (path, inside, coverable) in [
+            ("/proc", false, false),
+            ("/proc/", false, false),
+            ("/procfs", false, false),
+            ("/proc/sys", true, false),
+            ("/proc/../etc", false, false),
+            ("/tmp/../proc/1", true, false),
+            ("/proc/./meminfo", true, true),
+            ("/proc/meminfo/x", true, false),
+        ] {
+            assert_eq!((is_in_proc(Path::new(path)), may_cover(Path::new(path))), (inside, coverable), "{path}");
+        }
+    }
+
+    #[test]
+    fn device_numbers_are_the_kernels() {
+        assert_eq!(makedev(1, 3), 0x103);
+        for (major, minor) in [(0, 0), (10, 229), (4095, 0xf_ffff), (0x12345, 0x6789a), (u32::MAX, u32::MAX)] {
+            assert_eq!(makedev(major, minor), rustix::fs::makedev(major, minor), "{major}:{minor}");
+        }
+    }
+
+    #[test]
+    fn access_times_change_as_a_whole() {
+        assert_eq!(with_whole_atime(ATTR_RDONLY, ATTR_NODEV), (ATTR_RDONLY, ATTR_NODEV));
+        assert_eq!(with_whole_atime(0x10, 0), (0x10, ATTR_ATIME));
+        assert_eq!(with_whole_atime(0, 0x10), (0, ATTR_ATIME));
+    }
+
+    #[test]
+    fn mounts_that_become_read_only_late() {
+        for (fstype, target, late) in [
+            ("tmpfs", "/x", true),
+            ("sysfs", "/sys", false),
+            ("devtmpfs", "/dev/", true),
+            ("devpts", "/dev/pts", false),
+            ("proc", "/proc", false),
+        ] {
+            assert_eq!(remounts_late(fstype, target.as_bytes()), late, "{fstype} on {target}");
+        }
+    }
+
+    #[test]
+    fn v1_hierarchies_are_selected_by_controllers_or_name() {
+        assert_eq!(hierarchy_options("cpu,cpuacct"), "cpu,cpuacct");
+        assert_eq!(hierarchy_options("systemd"), "none,name=systemd");
+    }
+}

@@ -314,3 +314,52 @@ fn propagation(flags: u64) -> String {
     let word = words.iter().find(|(flag, _)| flags & flag != 0).map_or("", |(_, word)| word);
     format!("{}{word}", if flags & MS_REC != 0 { "r" } else { "" })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masks_read_as_mount_options() {
+        for (mask, words) in [
+            (0, ""),
+            (0x1 | 0x8, "ro,noexec"),
+            (0x10, "noatime"),
+            (0x20 | 0x80, "strictatime,nodiratime"),
+            (0x70 | 0x2, "nosuid,atime"),
+            (0x20_0000, "nosymfollow"),
+        ] {
+            assert_eq!(attributes(mask), words, "{mask:#x}");
+        }
+    }
+
+    #[test]
+    fn propagation_and_namespaces_have_names() {
+        assert_eq!(propagation(MS_SLAVE | MS_REC), "rslave");
+        assert_eq!(propagation(MS_UNBINDABLE), "unbindable");
+        assert_eq!(namespaces(NEWNS | NEWUSER | NEWPID), "PID|NS|USER");
+        assert_eq!(namespaces(0), "-");
+        // a namespace that has no name would be missing from the dry run
+        let all = NEWCGROUP | NEWIPC | NEWNET | NEWNS | NEWPID | NEWTIME | NEWUSER | NEWUTS;
+        assert_eq!(NAMESPACES.iter().fold(0, |mask, (flag, _)| mask | flag), all);
+    }
+
+    #[test]
+    fn operations_are_framed_in_words_that_callers_know() {
+        let path = || c"/x".to_owned();
+        for (op, frame) in [
+            (Op::PivotRoot, "error jailing process inside rootfs"),
+            (Op::Chroot, "error jailing process inside rootfs"),
+            (Op::OpenRoot(path()), "error preparing rootfs"),
+            (Op::Ptmx, "error setting up ptmx"),
+            (Op::Symlink(path(), path()), "error setting up /dev symlinks"),
+            (Op::Chdir(path()), "chdir to cwd (\"/x\") set in config.json failed"),
+            (Op::User { uid: 0, gid: 0, groups: None }, "unable to setup user"),
+            (Op::Bounding(0), "unable to apply caps"),
+            (Op::Ambient(0), "unable to apply caps"),
+            (Op::OomScore(path()), "failed to update /proc/self/oom_score_adj"),
+        ] {
+            assert_eq!(op.frame(), frame);
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! Containers with everything that a config can ask the child for.
 
+use std::process::{Command, Stdio};
+
 use libcontain::Container;
 use serde_json::{Value, json};
 
@@ -13,15 +15,33 @@ const SCRIPT: &str = "test $(id -u) = 1000 && test $(umask) = 0027 && test $(hos
 
 /// Every kind of mount, device, path, limit, hook and credential at once, without a user namespace.
 pub fn config(world: &World) -> Value {
-    std::fs::create_dir_all(world.path("bound/below")).unwrap();
-    std::fs::create_dir_all(world.path("upper")).unwrap();
-    std::fs::create_dir_all(world.path("work")).unwrap();
+    for dir in ["bound/below", "upper", "work"] {
+        std::fs::create_dir_all(world.path(dir)).unwrap();
+    }
     std::fs::write(world.path("file"), "x").unwrap();
-    let caps = json!(["CAP_NET_BIND_SERVICE", "CAP_KILL"]);
     let mut config = world.minimal(SCRIPT);
     set(&mut config, "/hostname", json!("rich"));
     set(&mut config, "/domainname", json!("example.org"));
     set(&mut config, "/annotations", json!({ "a": "b" }));
+    for mount in mounts(world) {
+        set(&mut config, "/mounts/-", mount);
+    }
+    for (part, members) in [("process", process()), ("linux", linux())] {
+        for (key, value) in members.as_object().unwrap() {
+            set(&mut config, &format!("/{part}/{key}"), value.clone());
+        }
+    }
+    // createContainer too: its path is the host's
+    let hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", "cat; exit 0"], "timeout": 20 });
+    for list in ["prestart", "createRuntime", "createContainer", "poststart", "poststop"] {
+        set(&mut config, &format!("/hooks/{list}/-"), hook.clone());
+    }
+    set(&mut config, "/hooks/startContainer/-", json!({ "path": "/bin/cat", "args": ["cat"], "env": ["A=b"] }));
+    set(&mut config, "/hooks/startContainer/-", json!({ "path": "/bin/true" }));
+    config
+}
+
+fn mounts(world: &World) -> Vec<Value> {
     let overlay = format!(
         "lowerdir={},upperdir={},workdir={}",
         world.path("bound").display(),
@@ -29,7 +49,7 @@ pub fn config(world: &World) -> Value {
         world.path("work").display()
     );
     let overlay: Vec<&str> = overlay.split(',').collect();
-    for mount in [
+    vec![
         json!({ "destination": "/dev/pts", "type": "devpts", "source": "devpts",
             "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"] }),
         json!({ "destination": "/dev/shm", "type": "tmpfs", "source": "shm", "options": ["nosuid", "noexec", "nodev", "mode=1777", "size=64k"] }),
@@ -43,20 +63,22 @@ pub fn config(world: &World) -> Value {
         json!({ "destination": "/opt/ro", "type": "tmpfs", "source": "tmpfs", "options": ["ro", "mode=711", "rslave"] }),
         json!({ "destination": "/mnt", "type": "overlay", "source": "overlay", "options": overlay }),
         json!({ "destination": "/proc/meminfo", "type": "bind", "source": world.path("file"), "options": ["bind", "ro"] }),
-    ] {
-        set(&mut config, "/mounts/-", mount);
-    }
-    let process = json!({
+    ]
+}
+
+fn process() -> Value {
+    let caps = json!(["CAP_NET_BIND_SERVICE", "CAP_KILL"]);
+    json!({
         "user": { "uid": 1000, "gid": 1000, "additionalGids": [7, 8], "umask": 0o027 },
         "cwd": "/opt/made",
         "capabilities": { "bounding": caps, "effective": caps, "permitted": caps, "inheritable": caps, "ambient": ["CAP_KILL"] },
         "rlimits": [{ "type": "RLIMIT_NOFILE", "soft": 100, "hard": 200 }, { "type": "RLIMIT_CORE", "soft": 0, "hard": 0 }],
         "oomScoreAdj": 777,
-    });
-    for (key, value) in process.as_object().unwrap() {
-        set(&mut config, &format!("/process/{key}"), value.clone());
-    }
-    let linux = json!({
+    })
+}
+
+fn linux() -> Value {
+    json!({
         "sysctl": { "net.ipv4.ip_forward": "1", "kernel.shm_rmid_forced": "1" },
         "devices": [
             { "path": "/dev/own", "type": "c", "major": 1, "minor": 3, "fileMode": 0o600, "uid": 1000, "gid": 1000 },
@@ -74,21 +96,7 @@ pub fn config(world: &World) -> Value {
             "syscalls": [{ "names": ["bpf", "userfaultfd"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1 },
                 { "names": ["personality"], "action": "SCMP_ACT_ERRNO", "args": [{ "index": 0, "value": 8, "op": "SCMP_CMP_EQ" }] }],
         },
-    });
-    for (key, value) in linux.as_object().unwrap() {
-        set(&mut config, &format!("/linux/{key}"), value.clone());
-    }
-    for list in ["prestart", "createRuntime", "createContainer", "poststart", "poststop"] {
-        // createContainer too: its path is the host's
-        set(
-            &mut config,
-            &format!("/hooks/{list}/-"),
-            json!({ "path": "/bin/sh", "args": ["sh", "-c", "cat; exit 0"], "timeout": 20 }),
-        );
-    }
-    set(&mut config, "/hooks/startContainer/-", json!({ "path": "/bin/cat", "args": ["cat"], "env": ["A=b"] }));
-    set(&mut config, "/hooks/startContainer/-", json!({ "path": "/bin/true" }));
-    config
+    })
 }
 
 fn ends_well(world: &World, container: Container) {
@@ -206,6 +214,59 @@ fn without_a_mount_namespace() {
     let mut config = world.minimal("true");
     set(&mut config, "/mounts", json!([]));
     set(&mut config, "/linux/namespaces", json!([{ "type": "pid" }]));
+    both(&world, &config);
+}
+
+/// 600 mounts and 1000 masked files.
+fn many(world: &World) -> Value {
+    let script = "test -f /many/599/config.json && test -z \"$(cat /etc/f999)\" && test $(grep -c /many/ /proc/self/mounts) = 600";
+    let mut config = world.minimal(script);
+    let mount = |n| json!({ "destination": format!("/many/{n}"), "type": "bind", "source": world.path("bundle"), "options": ["bind", "ro"] });
+    for n in 0..600 {
+        set(&mut config, "/mounts/-", mount(n));
+    }
+    for n in 0..1000 {
+        std::fs::write(world.rootfs().join(format!("etc/f{n}")), "secret").unwrap();
+        set(&mut config, "/linux/maskedPaths/-", json!(format!("/etc/f{n}")));
+    }
+    config
+}
+
+#[test]
+fn many_mounts_in_a_user_namespace() {
+    let Some(world) = rooted("many_mounts_in_a_user_namespace") else { return };
+    world.give_rootfs_to(100_000);
+    let mut config = many(&world);
+    let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
+    set(&mut config, "/linux/uidMappings", map.clone());
+    set(&mut config, "/linux/gidMappings", map);
+    set(&mut config, "/linux/namespaces/-", json!({ "type": "user" }));
+    both(&world, &config);
+}
+
+/// More mounts, nodes and paths than descriptors that may be open at once, in a process with that limit.
+#[test]
+fn few_descriptors() {
+    if rooted("few_descriptors").is_none() {
+        return;
+    }
+    let inner = "ulimit -n 120 && exec \"$0\" --exact --ignored rich::many_mounts_with_few_descriptors";
+    let mut command = Command::new("sh");
+    command.args(["-c", inner]).arg(std::env::current_exe().unwrap()).stdin(Stdio::null());
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+}
+
+#[test]
+#[ignore = "started by few_descriptors, with a limit"]
+fn many_mounts_with_few_descriptors() {
+    let Some(world) = rooted("many_mounts_with_few_descriptors") else { return };
+    let mut config = many(&world);
+    for n in 0..300 {
+        let node = json!({ "path": format!("/dev/deep{n}/null"), "type": "c", "major": 1, "minor": 3 });
+        set(&mut config, "/linux/devices/-", node);
+    }
     both(&world, &config);
 }
 

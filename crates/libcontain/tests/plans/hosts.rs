@@ -5,8 +5,11 @@ use libcontain::plan::cgroup::{Hierarchy, Layout, Mode};
 
 const ALL: u64 = (1 << 41) - 1;
 
+/// A name, and how to make the machine.
+pub type Machine = (&'static str, fn() -> Host);
+
 /// The three kinds of machine and caller for which everything is planned.
-pub const HOSTS: [(&str, fn() -> Host); 3] = [("hybrid", hybrid), ("v2", v2), ("user", user)];
+pub const HOSTS: [Machine; 3] = [("hybrid", hybrid), ("v2", v2), ("user", user)];
 
 /// Root on a machine with a v1 hierarchy per controller, and v2 beside them.
 pub fn hybrid() -> Host {
