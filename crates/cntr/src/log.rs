@@ -6,7 +6,7 @@
 //! Nothing else in the program writes to the log.
 
 use crate::args::Parsed;
-use crate::{json, time};
+use crate::json;
 use anyhow::{Context, bail};
 use libcontain::Error;
 use serde::Serialize;
@@ -14,7 +14,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{IsTerminal, Write, stderr};
 use std::os::unix::fs::OpenOptionsExt;
 use std::panic::Location;
-use std::time::SystemTime;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// Where log lines go and what they look like.
 #[derive(Debug, Default)]
@@ -43,6 +43,12 @@ struct Entry {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     problems: Vec<String>,
     time: String,
+}
+
+/// RFC 3339 with whole seconds, as logrus prints it.
+fn now() -> String {
+    let seconds = UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
+    libcontain::rfc3339(UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
 impl Log {
@@ -103,12 +109,7 @@ impl Log {
         // Taken here, not in a closure: that would be the caller otherwise.
         let caller = Location::caller();
         let place = self.debug.then(|| format!("{}:{}", caller.file(), caller.line()));
-        Entry {
-            func: place.as_ref().map(|_| "cntr"),
-            file: place,
-            time: time::rfc3339(SystemTime::now()),
-            ..Entry::default()
-        }
+        Entry { func: place.as_ref().map(|_| "cntr"), file: place, time: now(), ..Entry::default() }
     }
 
     /// A line that cannot be written is lost: there is nobody left to tell.

@@ -18,7 +18,6 @@ mod ps;
 mod relay;
 mod run;
 mod spec;
-mod time;
 mod verbs;
 
 use anyhow::{Context, anyhow};
