@@ -2,6 +2,8 @@
 //! whichever step fails, in a process with threads that use the heap all the time. As root, on real containers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "child/cases.rs"]
+mod cases;
 #[path = "child/failures.rs"]
 mod failures;
 #[path = "child/rich.rs"]
