@@ -52,11 +52,12 @@ impl Bundle {
         Ok(Bundle { dir, spec, config, warnings })
     }
 
-    /// A bundle whose config was made by the caller. `dir` should be absolute: relative paths of the config
-    /// are taken from there.
+    /// A bundle whose config was made by the caller. Relative paths of the config are taken from `dir`.
     pub fn new(dir: impl Into<PathBuf>, spec: Spec) -> Self {
         let config = serde_json::to_vec(&spec).unwrap_or_default();
-        Bundle { dir: dir.into(), spec, config, warnings: Vec::new() }
+        let dir = dir.into();
+        let dir = std::path::absolute(&dir).unwrap_or(dir);
+        Bundle { dir, spec, config, warnings: Vec::new() }
     }
 
     /// The config.

@@ -19,7 +19,7 @@ use crate::container::Container;
 use crate::error::{At, Error, Kind, errno_text};
 use crate::fault::Fault;
 use crate::plan::cgroup::Dir;
-use crate::plan::{Bind, Image, Maps, Need, Op, Open, Plan, Tree};
+use crate::plan::{self, Bind, Image, Maps, Need, Op, Open, Plan, Tree};
 use crate::runtime::{CreateOptions, Id};
 use crate::spawn::{Event, Failure, Init, Launch, spawn};
 use crate::state::{self, Record, StateDir};
@@ -175,13 +175,30 @@ impl Making<'_> {
                 Error::new(Kind::Exec, format!("{at}: {text}"))
             }
             Op::Hook(hook) => {
-                let why = failure.note.split_once(": ").map_or(failure.note.as_str(), |(_, why)| why);
+                let why = said(failure);
+                let why =
+                    why.split_once("hook #").and_then(|(_, w)| w.split_once(": ")).map_or(why.as_str(), |(_, w)| w);
                 let [_, output, errors] = hook.stdio.map(|slot| fds.get(slot.0).and_then(|fd| fd.try_clone().ok()));
                 let why = match (output, errors) {
-                    (Some(output), Some(errors)) => hooks::with_output(why, output.into(), errors.into()),
+                    (Some(output), Some(errors)) if why.starts_with("exit status") || why.starts_with("signal") => {
+                        hooks::with_output(why, output.into(), errors.into())
+                    }
                     _ => why.to_owned(),
                 };
                 hooks::failed(hook.list, hook.index, &why)
+            }
+            Op::SetNs(slot, kind) => {
+                let path = self.plan.needs.get(slot.0).and_then(|need| match &need.what {
+                    Open::Namespace { path, .. } => Some(path.to_string_lossy()),
+                    _ => None,
+                });
+                let (kind, path) = (plan::namespace_names(*kind), path.unwrap_or_default());
+                Error::new(Kind::Os, format!("{at}.path: joining {kind} namespace {path}: {}", said(failure)))
+            }
+            Op::User { groups: Some(groups), .. } if failure.call == "setgroups" && failure.errno == libc::EINVAL => {
+                let text =
+                    format!("unable to setup user: one of the groups {groups:?} is an unmapped gid in user namespace");
+                Error::new(Kind::Config, format!("{at}.additionalGids: {text}"))
             }
             Op::User { uid, gid, .. } if failure.errno == libc::EINVAL => {
                 let (kind, id) = if failure.call == "setresuid" { ("uid", uid) } else { ("gid", gid) };
@@ -225,7 +242,8 @@ fn died(container: &Container, cgroup: &Cgroup) -> Error {
 fn said(failure: &Failure) -> String {
     let errno = errno_text(failure.errno);
     match (failure.call.as_str(), failure.note.as_str()) {
-        ("", note) => format!("{note}: {errno}"),
+        ("", note) => note.to_owned(), // nothing was called: a rule of ours
+
         (call, "") => format!("{call}: {errno}"),
         (call, note) => format!("{call}: {note}: {errno}"),
     }

@@ -99,12 +99,17 @@ pub(crate) fn bind(stage: &mut Stage<'_>, bind: &Bind) -> Result<()> {
     if bind.must_be_proc && call("fstatfs", rustix::fs::fstatfs(tree))?.f_type != PROC_SUPER_MAGIC {
         return Err(Fault::plain(b"cannot be mounted because it is not of type proc"));
     }
-    let target = match file_type(tree)? {
+    let kind = file_type(tree)?;
+    let target = match kind {
         FileType::Directory => root::directory(stage.root()?, &bind.target)?,
         _ => root::file(stage.root()?, &bind.target)?,
     };
     let target = stage.mountpoint(target, bind.may_cover_proc)?;
-    move_mount(tree, target)
+    move_mount(tree, target).map_err(|fault| match file_type(target) {
+        // A file on a directory: ENOTDIR, as mount(2) says it; move_mount(2) says EINVAL.
+        Ok(FileType::Directory) if kind != FileType::Directory => Fault::new("move_mount", Errno::NOTDIR),
+        _ => fault,
+    })
 }
 
 pub(crate) fn filesystem(stage: &mut Stage<'_>, fs: &Filesystem) -> Result<()> {

@@ -491,21 +491,3 @@ fn random_profiles_mean_what_they_say() {
     check_random(&["SCMP_ARCH_S390X"], Arch::S390x, 60);
     check_random(&["SCMP_ARCH_PPC64LE"], Arch::Ppc64le, 60);
 }
-
-/// `cargo test --release -p libcontain --test seccomp -- --ignored --nocapture`
-#[test]
-#[ignore = "a measurement, for release builds"]
-fn compile_time() {
-    for (name, json) in [("docker", DOCKER), ("podman", PODMAN)] {
-        let profile = parse(json);
-        let mut times: Vec<_> = (0..500)
-            .map(|_| {
-                let start = std::time::Instant::now();
-                std::hint::black_box(compiled(std::hint::black_box(&profile), Arch::X86_64));
-                start.elapsed()
-            })
-            .collect();
-        times.sort();
-        println!("{name}: best {:?}, median {:?}, first-run worst {:?}", times[0], times[250], times[499]);
-    }
-}

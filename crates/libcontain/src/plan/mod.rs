@@ -29,6 +29,8 @@ pub use self::op::{
 use crate::error::{At, Level, Problem};
 use crate::host::Host;
 
+pub(crate) use self::show::namespaces as namespace_names;
+
 /// What is asked for besides the config.
 #[derive(Debug, Clone)]
 pub struct Request<'a> {

@@ -129,6 +129,8 @@ pub enum Gate {
 pub struct Bind {
     /// Path inside the rootfs.
     pub target: CString,
+    /// The host path that the config names, for messages.
+    pub source: CString,
     /// What is mounted.
     pub tree: Tree,
     /// What the container's root asks of every copied mount (`MS_SLAVE`, `MS_PRIVATE`, or 0 to stay a peer).

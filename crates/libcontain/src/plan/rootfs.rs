@@ -185,13 +185,25 @@ impl Planner<'_> {
         };
         let path = self.text(at, self.request.bundle.join(source).into_os_string().into_encoded_bytes());
         let recursive = options.recursive || mount.typ().as_deref() == Some("rbind");
-        let tree = self.tree(at, path, recursive);
+        let tree = self.tree(at, path.clone(), recursive);
+        let source = path;
         let (set, clear) = with_whole_atime(options.set, options.clear);
         let drop = if set | clear == 0 { 0 } else { REMOUNT & !set & !clear };
         let propagation = options.propagation;
         let must_be_proc = is_path(mount, "/proc");
         let may_cover_proc = must_be_proc || may_cover(mount.destination());
-        let op = Op::Bind(Bind { target, tree, inherit, set, clear, drop, propagation, may_cover_proc, must_be_proc });
+        let op = Op::Bind(Bind {
+            target,
+            source,
+            tree,
+            inherit,
+            set,
+            clear,
+            drop,
+            propagation,
+            may_cover_proc,
+            must_be_proc,
+        });
         self.step(At::item("mounts[#]", index), op);
     }
 
@@ -257,6 +269,7 @@ impl Planner<'_> {
                 self.step(
                     at,
                     Op::Bind(Bind {
+                        source: c"/sys/fs/cgroup".into(),
                         target,
                         tree,
                         inherit: MS_PRIVATE | MS_REC,

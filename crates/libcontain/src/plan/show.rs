@@ -258,7 +258,7 @@ impl Op {
     #[must_use]
     pub fn frame(&self) -> String {
         match self {
-            Op::Bind(bind) => format!("error mounting {} to rootfs at {:?}", Shows(&bind.tree), text(&bind.target)),
+            Op::Bind(bind) => format!("error mounting {:?} to rootfs at {:?}", text(&bind.source), text(&bind.target)),
             Op::Filesystem(fs) | Op::CgroupV1(CgroupV1 { tmpfs: fs, .. }) => {
                 format!("error mounting {:?} to rootfs at {:?}", text(&fs.source), text(&fs.target))
             }
@@ -291,7 +291,8 @@ fn tree_word(recursive: bool) -> &'static str {
     if recursive { "rbind" } else { "bind" }
 }
 
-fn namespaces(flags: u64) -> String {
+/// `PID|NET` for clone flags.
+pub(crate) fn namespaces(flags: u64) -> String {
     let names: Vec<&str> = NAMESPACES.iter().filter(|(flag, _)| flags & flag != 0).map(|(_, name)| *name).collect();
     if names.is_empty() { "-".into() } else { names.join("|") }
 }

@@ -412,8 +412,8 @@ pub const HOOKS: &[Case] = &[
     },
 ];
 
-/// What the messages ought to say and do not say today.
-pub const WRONG_TODAY: &[Case] = &[
+/// Failures whose words are the point.
+pub const WORDS: &[Case] = &[
     Case {
         step: "Filesystem: over a part of procfs, through a symlink",
         wrong: |w, c| {

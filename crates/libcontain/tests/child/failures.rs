@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use libcontain::{CreateOptions, Error, Host};
 use serde_json::json;
 
-use crate::cases::{CREDENTIALS, Case, HOOKS, MOUNTS, PATHS, PROGRAMS, WRONG_TODAY, hook, script};
+use crate::cases::{CREDENTIALS, Case, HOOKS, MOUNTS, PATHS, PROGRAMS, WORDS, hook, script};
 use crate::support::{World, rooted, set, skip};
 use crate::trap;
 
@@ -62,9 +62,8 @@ fn all_fail(test: &str, cases: &[Case]) {
 }
 
 #[test]
-#[ignore = "the library does not say these things yet"]
-fn what_ought_to_be_said() {
-    all_fail("what_ought_to_be_said", WRONG_TODAY);
+fn plain_words() {
+    all_fail("plain_words", WORDS);
 }
 
 #[test]

@@ -250,7 +250,7 @@ fn few_descriptors() {
     if rooted("few_descriptors").is_none() {
         return;
     }
-    let inner = "ulimit -n 120 && exec \"$0\" --exact --ignored rich::many_mounts_with_few_descriptors";
+    let inner = "ulimit -n 120 && exec \"$0\" --exact rich::many_mounts_with_few_descriptors";
     let mut command = Command::new("sh");
     command.args(["-c", inner]).arg(std::env::current_exe().unwrap()).stdin(Stdio::null());
     let output = command.output().unwrap();
@@ -258,8 +258,8 @@ fn few_descriptors() {
     assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }
 
+/// Started by `few_descriptors` once more, with a limit.
 #[test]
-#[ignore = "started by few_descriptors, with a limit"]
 fn many_mounts_with_few_descriptors() {
     let Some(world) = rooted("many_mounts_with_few_descriptors") else { return };
     let mut config = many(&world);
