@@ -81,6 +81,7 @@ pub fn options<'a>(args: &Parsed, pid_file: Option<&'a Path>) -> anyhow::Result<
         pid_file,
         no_pivot: args.is_set("no-pivot"),
         no_new_keyring: args.is_set("no-new-keyring"),
+        keep: args.is_set("keep"),
         ..CreateOptions::default()
     })
 }

@@ -45,6 +45,7 @@ const FAILURE: u8 = 1;
 const NO_SUCH_COMMAND: u8 = 3;
 
 fn main() -> ExitCode {
+    libcontain::keep_child_statuses(); // a caller that ignores SIGCHLD hands that down
     let mut argv = std::env::args_os();
     let argv0 = argv.next().unwrap_or_default();
     let argv: Vec<OsString> = argv.collect();

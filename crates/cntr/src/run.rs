@@ -90,6 +90,7 @@ fn serve(container: &Container, signals: &SignalFd, relay: &mut Relay) -> anyhow
     let mut ended = None;
     loop {
         if ended.is_some() {
+            container.kill_rest()?;
             relay.close_input();
             if relay.is_drained() {
                 break;

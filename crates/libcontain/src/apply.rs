@@ -48,7 +48,8 @@ pub(crate) fn apply(stage: &mut Stage<'_>, op: &Op) -> Result<()> {
         Op::Device(device) => mounts::device(stage, device),
         Op::Symlink(target, path) => mounts::symlink(stage, target, path),
         Op::Ptmx => mounts::ptmx(stage),
-        Op::PivotRoot => mounts::pivot_root(stage),
+        Op::PivotRoot { shared } => mounts::pivot_root(stage, *shared),
+        Op::MoveRoot => mounts::move_root(stage),
         Op::Chroot => {
             call("fchdir", rustix::process::fchdir(stage.root()?))?;
             call("chroot", rustix::process::chroot(c"."))
@@ -186,16 +187,25 @@ fn become_user(stage: &Stage<'_>, uid: u32, gid: u32, groups: Option<&[u32]>) ->
         }
     }
     if let Some(groups) = groups {
-        call("setgroups", sys::setgroups(groups))?;
+        match sys::setgroups(groups) {
+            // Denied in a user namespace that was joined; what cannot be dropped is nobody's group in there.
+            Err(Errno::PERM) if groups.is_empty() => {}
+            result => call("setgroups", result)?,
+        }
     }
     call("setresgid", sys::setresgid(gid))?;
     call("setresuid", sys::setresuid(uid))?;
     if loses_capabilities {
         call("prctl(PR_SET_KEEPCAPS)", sys::prctl(libc::PR_SET_KEEPCAPS, 0, 0))?;
     }
-    // A created container outlives its `create`. From here to `Ready` nothing blocks, and there init finds out by itself
-    // that its parent is gone. Changing the user may have cleared the signal already; now it is sure.
-    call("prctl(PR_SET_PDEATHSIG)", sys::prctl(libc::PR_SET_PDEATHSIG, 0, 0)).map(drop)
+    // Changing the user has cleared it.
+    die_with_parent(true)
+}
+
+/// Until init is ready it dies with its parent; from then on it finds out by itself, and after that it is on its own.
+pub(crate) fn die_with_parent(yes: bool) -> Result<()> {
+    let signal = if yes { libc::SIGKILL.unsigned_abs() } else { 0 };
+    call("prctl(PR_SET_PDEATHSIG)", sys::prctl(libc::PR_SET_PDEATHSIG, signal.into(), 0)).map(drop)
 }
 
 /// What is not permitted and inheritable cannot be raised: the plan has warned of it.

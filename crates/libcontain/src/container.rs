@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::{PollFd, PollFlags};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
+use rustix::process::{Pid, PidfdFlags, Signal};
 use serde::Serialize;
 
 use crate::cgroup::Cgroup;
@@ -20,10 +21,10 @@ use crate::hook_state::{self, SPEC_VERSION};
 use crate::runtime::Id;
 use crate::spawn::{Event, Failure, Init, decode};
 use crate::state::{Record, StateDir, process_stat};
-use crate::{hooks, sys};
+use crate::{hooks, sys, wait};
 
 /// How long `delete` waits for a killed init to be gone.
-const DEATH: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+const DEATH: Duration = Duration::from_secs(10);
 
 /// Where a container is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -84,6 +85,8 @@ enum Claim {
     Unknown,
     /// `create` has made it.
     Ours,
+    /// A `create` that died has made it, and perhaps its init is still there.
+    Remains,
 }
 
 /// A container on disk, and, right after `create` or `run`, the process that was made.
@@ -94,6 +97,7 @@ pub struct Container {
     record: Record,
     init: Option<Init>,
     claim: Claim,
+    signal_mask: u64,
     warnings: Vec<Problem>,
 }
 
@@ -105,16 +109,41 @@ impl Container {
 
     /// A container that is about to be made.
     pub(crate) fn intended(id: Id, dir: StateDir, record: Record) -> Self {
-        Container { id, dir, record, init: None, claim: Claim::None, warnings: Vec::new() }
+        Container {
+            id,
+            dir,
+            record,
+            init: None,
+            claim: Claim::None,
+            signal_mask: sys::signal_mask(),
+            warnings: Vec::new(),
+        }
     }
 
     /// What a `create` that died has left.
-    pub(crate) fn remains(id: Id, dir: StateDir, record: Record) -> Self {
-        Container { claim: Claim::Unknown, ..Container::intended(id, dir, record) }
+    pub(crate) fn remains(id: Id, dir: StateDir, record: Record, owned: bool) -> Self {
+        let claim = if owned { Claim::Remains } else { Claim::Unknown };
+        Container { claim, ..Container::intended(id, dir, record) }
     }
 
-    pub(crate) fn own_cgroup(&mut self) {
+    pub(crate) fn own_cgroup(&mut self) -> Result<(), Error> {
+        self.dir.own_cgroup()?;
         self.claim = Claim::Ours;
+        Ok(())
+    }
+
+    /// The mask that hooks of this container get.
+    pub(crate) fn mask_signals(&mut self, mask: u64) {
+        self.signal_mask = mask;
+    }
+
+    pub(crate) fn signal_mask(&self) -> u64 {
+        self.signal_mask
+    }
+
+    /// Whether the process known so far is init, and not an intermediate that has failed.
+    pub(crate) fn has_init(&self) -> bool {
+        self.init.as_ref().is_some_and(|init| init.is_init)
     }
 
     pub(crate) fn warn(&mut self, problems: &[Problem]) {
@@ -245,44 +274,26 @@ impl Container {
             Status::Stopped => return refuse("cannot start a container that has stopped"),
             Status::Paused => return refuse("cannot start a container in the paused state"),
         }
+        // Before the FIFO: an init that dies later is seen by its pidfd, one that is dead already is not waited for.
+        let Some(pidfd) = self.open_init() else { return refuse("cannot start a container that has stopped") };
         let fifo = match self.dir.open_fifo(OFlags::RDONLY | OFlags::NONBLOCK) {
             Ok(fifo) => fifo,
             Err(Errno::NOENT) => return refuse("cannot start an already running container"),
             Err(errno) => return Err(Error::os("open exec.fifo", errno)),
         };
-        if self.read_fifo(&fifo, &mut [0u8; 1])? != 1 {
+        if read_fifo(&fifo, &pidfd, &mut [0u8; 1])? != 1 {
+            if self.status()? == Status::Running {
+                return refuse("cannot start an already running container"); // by another `start`
+            }
             return refuse("exec fifo is empty: container init did not signal execve readiness, is it dead?");
         }
         self.dir.remove_fifo()?;
         let mut report = [0u8; 128];
-        let len = self.read_fifo(&fifo, &mut report)?;
+        let len = read_fifo(&fifo, &pidfd, &mut report)?;
         if let Event::Failed(failure) = decode(report.get(..len).unwrap_or(&[])) {
             return Err(late_failure(&failure));
         }
         self.run_poststart()
-    }
-
-    /// Waits for what init writes, or for its end: init closes the FIFO when it executes the program.
-    fn read_fifo(&self, fifo: &OwnedFd, buf: &mut [u8]) -> Result<usize, Error> {
-        let pidfd = self.open_init();
-        let mut written = false;
-        loop {
-            let mut polled = vec![PollFd::from_borrowed_fd(fifo.as_fd(), PollFlags::IN)];
-            polled.extend(pidfd.as_ref().map(|fd| PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN)));
-            match rustix::event::poll(&mut polled, None) {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(errno) => return Err(Error::os("poll", errno)),
-            }
-            let ended = polled.get(1).is_none_or(|p| !p.revents().is_empty());
-            // A FIFO that nobody has opened for writing yet does not poll as readable, but reads as ended.
-            written |= polled.first().is_some_and(|p| !p.revents().is_empty());
-            match rustix::io::read(fifo, &mut *buf) {
-                Ok(0) if !written && !ended => {}
-                Err(Errno::AGAIN | Errno::INTR) if !ended => {}
-                Err(Errno::AGAIN | Errno::INTR) => return Ok(0),
-                result => return result.map_err(|e| Error::os("read exec.fifo", e)),
-            }
-        }
     }
 
     /// Runs the poststart hooks. If one fails, the container is stopped.
@@ -292,7 +303,7 @@ impl Container {
             return Ok(());
         }
         let state = self.hook_state("running", true);
-        hooks::run("poststart", hooks, &state, Path::new(self.record.bundle())).inspect_err(|_| {
+        hooks::run("poststart", hooks, &state, Path::new(self.record.bundle()), self.signal_mask).inspect_err(|_| {
             let _ = self.kill_init_and_wait();
         })
     }
@@ -347,16 +358,21 @@ impl Container {
         let Some(init) = &self.init else {
             return Err(Error::new(Kind::Os, "only its creator can wait for a container"));
         };
-        loop {
-            match rustix::process::waitid(WaitId::PidFd(init.pidfd.as_fd()), WaitIdOptions::EXITED) {
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(Error::os("waitid", errno)),
-                Ok(status) => {
-                    let signal = |s: &rustix::process::WaitIdStatus| 128 + s.terminating_signal().unwrap_or(0);
-                    return Ok(status.map_or(0, |s| s.exit_status().unwrap_or_else(|| signal(&s))));
-                }
-            }
+        let status = wait::reap(init.pidfd.as_fd()).map_err(|e| Error::os("waitid", e))?;
+        let status = status.ok_or_else(|| Error::os("waitid", Errno::CHILD))?;
+        Ok(status.exit_status().unwrap_or_else(|| 128 + status.terminating_signal().unwrap_or(0)))
+    }
+
+    /// Ends what init left behind. With a pid namespace of its own the kernel has done that; without one, processes that
+    /// init has started live on, and whoever waits for the container's output would wait for them.
+    ///
+    /// # Errors
+    /// The cgroup cannot be read or written.
+    pub fn kill_rest(&self) -> Result<(), Error> {
+        if self.record.has_private_pid_namespace() || self.pids()?.is_empty() {
+            return Ok(());
         }
+        self.cgroup().kill_all(Signal::KILL).map_err(|e| Error::new(Kind::Os, e.to_string()))
     }
 
     /// Removes a stopped container, or, as engines expect it, one that was never started. `force` ends a running one
@@ -383,20 +399,31 @@ impl Container {
         let Some(pidfd) = self.open_init() else { return Ok(()) };
         let _ = sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
         let _ = self.cgroup().thaw();
-        let mut poll = [PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN)];
-        match rustix::event::poll(&mut poll, Some(&DEATH)) {
-            Ok(0) => Err(Error::new(Kind::Os, "container init still running")),
-            _ => Ok(()),
+        match wait::ends(pidfd.as_fd(), Some(DEATH)) {
+            Ok(true) => Ok(()),
+            _ => Err(Error::new(Kind::Os, "container init still running")),
         }
     }
 
     /// Undoes a `create` that failed: init first, which is our child and must be reaped.
     pub(crate) fn destroy_now(mut self) -> Result<Vec<Problem>, Error> {
+        self.end_init();
+        self.destroy()
+    }
+
+    /// Ends a container that failed but whose directory is to stay (`run --keep`): as if it had stopped by itself.
+    pub(crate) fn stop_now(mut self) -> Result<(), Error> {
+        self.end_init();
+        self.remove_cgroup()?;
+        self.dir.remove_fifo()?;
+        self.dir.write_state(&self.record)
+    }
+
+    fn end_init(&mut self) {
         if let Some(init) = self.init.take() {
             let _ = sys::pidfd_send_signal(init.pidfd.as_fd(), libc::SIGKILL);
-            let _ = rustix::process::waitid(WaitId::PidFd(init.pidfd.as_fd()), WaitIdOptions::EXITED);
+            let _ = wait::reap(init.pidfd.as_fd());
         }
-        self.destroy()
     }
 
     fn remove_cgroup(&self) -> Result<(), Error> {
@@ -404,16 +431,16 @@ impl Container {
         let os = |error: &dyn fmt::Display| Error::new(Kind::Os, error.to_string());
         match self.claim {
             Claim::None => Ok(()),
-            // Its init is dead or dying, as nobody told it to go on. Whoever else is in there is not the container's.
+            // There was no init yet. Whoever is in there is not the container's.
             Claim::Unknown => {
                 let _ = cgroup.remove();
                 Ok(())
             }
-            Claim::Ours => {
-                // Mostly nobody is left in there, and it can just go.
-                if cgroup.remove_now().is_ok() {
-                    return Ok(());
-                }
+            // Mostly nobody is left in there, and it can just go.
+            Claim::Ours | Claim::Remains if cgroup.remove_now().is_ok() => Ok(()),
+            // With a pid namespace of its own all of it died with init: others are another container's in the same cgroup.
+            Claim::Ours if self.record.has_private_pid_namespace() => cgroup.remove().map_err(|e| os(&e)),
+            Claim::Ours | Claim::Remains => {
                 if !cgroup.pids().unwrap_or_default().is_empty() {
                     cgroup.kill_all(Signal::KILL).map_err(|e| os(&e))?;
                 }
@@ -430,10 +457,31 @@ impl Container {
         let state = self.hook_state("stopped", false);
         let hooks = self.record.config.hooks.as_ref().and_then(|h| h.poststop().as_deref());
         let bundle = Path::new(self.record.bundle());
-        let failed = hooks::run_all("poststop", hooks.unwrap_or(&[]), &state, bundle);
+        let failed = hooks::run_all("poststop", hooks.unwrap_or(&[]), &state, bundle, self.signal_mask);
         let tell =
             |(index, e): (usize, Error)| Problem::warning(At::item("hooks.poststop[#]", index), "", e.to_string());
         Ok(failed.into_iter().map(tell).collect())
+    }
+}
+
+/// Waits for what init writes, or for its end: init closes the FIFO when it executes the program.
+fn read_fifo(fifo: &OwnedFd, pidfd: &OwnedFd, buf: &mut [u8]) -> Result<usize, Error> {
+    let mut written = false;
+    loop {
+        let mut polled = [fifo, pidfd].map(|fd| PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN));
+        match rustix::event::poll(&mut polled, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(Error::os("poll", errno)),
+        }
+        let [readable, ended] = polled.map(|fd| !fd.revents().is_empty());
+        // A FIFO that nobody has opened for writing yet does not poll as readable, but reads as ended.
+        written |= readable;
+        match rustix::io::read(fifo, &mut *buf) {
+            Ok(0) if !written && !ended => {}
+            Err(Errno::AGAIN | Errno::INTR) if !ended => {}
+            Err(Errno::AGAIN | Errno::INTR) => return Ok(0),
+            result => return result.map_err(|e| Error::os("read exec.fifo", e)),
+        }
     }
 }
 

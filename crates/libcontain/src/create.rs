@@ -19,7 +19,7 @@ use crate::container::Container;
 use crate::error::{At, Error, Kind, errno_text};
 use crate::fault::Fault;
 use crate::plan::cgroup::Dir;
-use crate::plan::{self, Bind, Image, Maps, Need, Op, Open, Plan, Tree};
+use crate::plan::{self, Bind, Image, Maps, Need, Op, Open, Plan, Step, Tree};
 use crate::runtime::{CreateOptions, Id};
 use crate::spawn::{Event, Failure, Init, Launch, spawn};
 use crate::state::{self, Record, StateDir};
@@ -40,11 +40,13 @@ pub(crate) fn create(
     let dir = StateDir::claim(root, id.as_str())?;
     let record = Record::new(id.as_str(), bundle, plan, options.stdio);
     let mut container = Container::intended(id.clone(), dir, record);
-    match (Making { bundle, plan, options }).make(&mut container) {
+    container.mask_signals(options.signal_mask.unwrap_or_else(sys::signal_mask));
+    let made = Making { bundle, plan, options }.make(&mut container);
+    // The first error is the one to tell; what cannot be removed now, `delete` will find again.
+    match made {
         Ok(()) => Ok(container),
         Err(error) => {
-            // The first error is the one to tell; what cannot be removed now, `delete` will find again.
-            let _ = container.destroy_now();
+            let _ = if options.keep { container.stop_now() } else { container.destroy_now().map(drop) };
             Err(error)
         }
     }
@@ -80,22 +82,22 @@ impl Making<'_> {
             container.dir().make_fifo()?;
         }
         let cgroup = Cgroup::create(&self.plan.cgroup).map_err(|e| cgroup_error(&e))?;
-        container.own_cgroup();
+        container.own_cgroup()?;
         cgroup.apply(&self.plan.cgroup).map_err(|e| cgroup_error(&e))?;
         let fds = acquire(self.plan, container.dir())?;
-        let init = self.spawn(&cgroup, &fds)?;
+        let init = self.spawn(&cgroup, &fds, container.signal_mask())?;
         container.adopt(init);
         self.converse(container, &cgroup, &fds)?;
         self.announce(container)?;
         container.go();
         if !waits {
-            self.wait_for_exec(container, &fds)?;
+            self.wait_for_exec(container, &cgroup, &fds)?;
             container.run_poststart()?;
         }
         Ok(())
     }
 
-    fn spawn(&self, cgroup: &Cgroup, fds: &[OwnedFd]) -> Result<Init, Error> {
+    fn spawn(&self, cgroup: &Cgroup, fds: &[OwnedFd], signal_mask: u64) -> Result<Init, Error> {
         // 0, 1 and 2 are replaced one after the other, so none of them may be a source.
         let duplicate = |fd: BorrowedFd<'_>| {
             let copy = (fd.as_raw_fd() < 3).then(|| rustix::io::fcntl_dupfd_cloexec(fd, 3)).transpose();
@@ -112,7 +114,7 @@ impl Making<'_> {
             fds,
             stdio: [input.or(given_input), output.or(given_output), errors.or(given_errors)],
             cgroup: cgroup.clone_fd(),
-            signal_mask: self.options.signal_mask.unwrap_or_else(sys::signal_mask),
+            signal_mask,
         };
         spawn(&launch).map_err(|fault| {
             let text = format!("{}: {}{}", fault.call, errno_text(fault.errno), clone_hint(&fault));
@@ -122,7 +124,7 @@ impl Making<'_> {
 
     /// Answers init until it is ready.
     fn converse(&self, container: &Container, cgroup: &Cgroup, fds: &[OwnedFd]) -> Result<(), Error> {
-        if let Some(maps) = &self.plan.spawn.maps {
+        if let Some(maps) = self.plan.spawn.maps.as_ref().filter(|_| container.has_init()) {
             write_maps(container.pid(), maps)?;
             container.go();
         }
@@ -134,7 +136,7 @@ impl Making<'_> {
                 }
                 Event::Ready => return Ok(()),
                 Event::Failed(failure) => return Err(self.describe(&failure, fds)),
-                Event::Closed => return Err(died(container, cgroup)),
+                Event::Executes | Event::Closed => return Err(died(container, cgroup)),
             }
         }
     }
@@ -142,7 +144,8 @@ impl Making<'_> {
     fn runtime_hooks(&self, container: &Container) -> Result<(), Error> {
         let Some(hooks) = self.bundle.spec().hooks() else { return Ok(()) };
         let state = container.hook_state("creating", true);
-        let run = |list, hooks: &Option<Vec<Hook>>| hooks::run(list, hooks.as_deref(), &state, self.bundle.dir());
+        let mask = container.signal_mask();
+        let run = |list, hooks: &Option<Vec<Hook>>| hooks::run(list, hooks.as_deref(), &state, self.bundle.dir(), mask);
         #[allow(deprecated)]
         run("prestart", hooks.prestart()).map_err(|e| e.within(FRAME))?;
         run("createRuntime", hooks.create_runtime()).map_err(|e| e.within(FRAME))
@@ -155,10 +158,18 @@ impl Making<'_> {
         self.options.pid_file.map_or(Ok(()), |path| write_pid_file(path, container.pid()))
     }
 
-    fn wait_for_exec(&self, container: &Container, fds: &[OwnedFd]) -> Result<(), Error> {
-        match container.next_event()? {
-            Event::Failed(failure) => Err(self.describe(&failure, fds)),
-            _ => Ok(()),
+    /// The channel is closed by a successful `execve`, but by init's death as well. Between `go` and there lies next to
+    /// nothing, unless hooks run: then init says when it has come so far.
+    fn wait_for_exec(&self, container: &Container, cgroup: &Cgroup, fds: &[OwnedFd]) -> Result<(), Error> {
+        let announced = |step: &Step| matches!(step.op, Op::Exec { announced: true });
+        let mut expected = self.plan.steps.iter().any(announced);
+        loop {
+            match container.next_event()? {
+                Event::Failed(failure) => return Err(self.describe(&failure, fds)),
+                Event::Executes => expected = false,
+                _ if expected => return Err(died(container, cgroup)),
+                _ => return Ok(()),
+            }
         }
     }
 
@@ -170,7 +181,7 @@ impl Making<'_> {
         };
         let at = step.at;
         let error = match &step.op {
-            Op::FindProgram | Op::Exec => {
+            Op::FindProgram | Op::Exec { .. } => {
                 let text = self.plan.images.last().map_or_else(String::new, |image| program_error(image, failure));
                 Error::new(Kind::Exec, format!("{at}: {text}"))
             }
@@ -300,6 +311,11 @@ fn acquire_one(plan: &Plan, dir: &StateDir, need: &Need) -> Result<OwnedFd, Erro
         },
         Open::Namespace { path, kind } => {
             let fd = open(need, Path::new(OsStr::from_bytes(path.to_bytes())), OFlags::RDONLY)?;
+            if *kind == plan::NEWNS && is_own_mount_namespace(&fd) {
+                // Its root would be replaced for everybody in it, us and the host included.
+                let text = format!("{}: {path:?} is the runtime's own mount namespace", need.at);
+                return Err(Error::new(Kind::Config, text).with_at(need.at));
+            }
             if sys::namespace_kind(fd.as_fd()) != Ok(*kind) {
                 let text = format!("{}: {path:?} is not a namespace of this type", need.at);
                 return Err(Error::new(Kind::Config, text).with_at(need.at));
@@ -308,6 +324,13 @@ fn acquire_one(plan: &Plan, dir: &StateDir, need: &Need) -> Result<OwnedFd, Erro
         }
         Open::ExecFifo => dir.open_fifo(OFlags::PATH).map_err(|e| Error::os("open exec.fifo", e)),
         Open::Memfd => hooks::open_memfd().map_err(|e| Error::os("memfd_create", e)),
+    }
+}
+
+fn is_own_mount_namespace(fd: &OwnedFd) -> bool {
+    match (rustix::fs::fstat(fd), rustix::fs::stat(c"/proc/self/ns/mnt")) {
+        (Ok(given), Ok(own)) => (given.st_dev, given.st_ino) == (own.st_dev, own.st_ino),
+        _ => false,
     }
 }
 

@@ -9,13 +9,17 @@ use rustix::fs::{FileType, Mode, OFlags};
 use crate::fault::Result;
 use crate::root::Buffer;
 
+/// The image's file may be of any size: 4 MiB of it are read.
+const MOST_CHUNKS: usize = 1024;
+
 /// Writes `HOME=<directory>` of `uid` to `home`.
 pub(crate) fn find(uid: u32, home: &mut Buffer) -> Result<()> {
     home.push(b"HOME=")?;
     let mut scan = Scan { uid, column: 0, number: Some(0), digits: 0, directory: Buffer::new() };
     if let Some(file) = open() {
         let mut chunk = [0u8; 4096];
-        while let Ok(len @ 1..) = rustix::io::read(&file, &mut chunk[..]) {
+        for _ in 0..MOST_CHUNKS {
+            let Ok(len @ 1..) = rustix::io::read(&file, &mut chunk[..]) else { break };
             if chunk.iter().take(len).any(|byte| scan.feed(*byte)) {
                 return home.push(scan.directory.as_bytes());
             }

@@ -6,31 +6,39 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, ExitStatus};
+use std::process::Command;
+use std::time::Duration;
 
 use oci_spec::runtime::Hook;
-use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::MemfdFlags;
+use rustix::process::{Pid, PidfdFlags, WaitIdStatus};
 
-use crate::error::{At, Error, Kind};
+use crate::error::{At, Error, Kind, os_text};
+use crate::{sys, wait};
 
 /// Runs the hooks of one list in order.
 ///
 /// # Errors
 /// The first that fails: `error running createRuntime hook #1: exit status 1, stdout: , stderr: `.
-pub(crate) fn run(list: &'static str, hooks: Option<&[Hook]>, state: &[u8], cwd: &Path) -> Result<(), Error> {
+pub(crate) fn run(
+    list: &'static str,
+    hooks: Option<&[Hook]>,
+    state: &[u8],
+    cwd: &Path,
+    mask: u64,
+) -> Result<(), Error> {
     for (index, hook) in hooks.unwrap_or(&[]).iter().enumerate() {
-        run_one(hook, state, cwd).map_err(|why| failed(list, index, &why))?;
+        run_one(hook, state, cwd, mask).map_err(|why| failed(list, index, &why))?;
     }
     Ok(())
 }
 
 /// Runs every hook, whether others fail or not, and returns the failures with their places.
-pub(crate) fn run_all(list: &'static str, hooks: &[Hook], state: &[u8], cwd: &Path) -> Vec<(usize, Error)> {
+pub(crate) fn run_all(list: &'static str, hooks: &[Hook], state: &[u8], cwd: &Path, mask: u64) -> Vec<(usize, Error)> {
     let fail = |index, why: &str| (index, failed(list, index, why));
-    let run = |(index, hook): (usize, &Hook)| run_one(hook, state, cwd).err().map(|why| fail(index, &why));
+    let run = |(index, hook): (usize, &Hook)| run_one(hook, state, cwd, mask).err().map(|why| fail(index, &why));
     hooks.iter().enumerate().filter_map(run).collect()
 }
 
@@ -50,8 +58,8 @@ fn place(list: &'static str, index: usize) -> At {
     }
 }
 
-fn run_one(hook: &Hook, state: &[u8], cwd: &Path) -> Result<(), String> {
-    let say = |error: std::io::Error| error.to_string();
+fn run_one(hook: &Hook, state: &[u8], cwd: &Path, mask: u64) -> Result<(), String> {
+    let say = |error: std::io::Error| os_text(&error);
     let mut input = memfd().map_err(say)?;
     input.write_all(state).and_then(|()| input.rewind()).map_err(say)?;
     let (output, errors) = (memfd().map_err(say)?, memfd().map_err(say)?);
@@ -67,21 +75,20 @@ fn run_one(hook: &Hook, state: &[u8], cwd: &Path) -> Result<(), String> {
     if cwd.is_dir() {
         command.current_dir(cwd);
     }
-    let mut child = command
-        .spawn()
-        .map_err(|error| format!("fork/exec {}: {}", hook.path().display(), crate::error::os_text(&error)))?;
-    let late = match hook.timeout() {
-        Some(seconds) => !ends_within(child.id(), seconds).map_err(say)?,
-        None => false,
-    };
-    if late {
+    let started = sys::spawn_with_mask(&mut command, mask);
+    let mut child = started.map_err(|error| format!("fork/exec {}: {}", hook.path().display(), os_text(&error)))?;
+    let pidfd = open_pidfd(child.id()).map_err(say)?;
+    let limit = hook.timeout().and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
+    let in_time = wait::ends(pidfd.as_fd(), limit).map_err(|e| say(e.into()))?;
+    if !in_time {
         child.kill().map_err(say)?;
     }
-    let status = child.wait().map_err(say)?;
-    match late {
-        true => Err(format!("hook ran past specified timeout of {}.0s", hook.timeout().unwrap_or(0))),
-        false if status.success() => Ok(()),
-        false => Err(with_output(&describe(status), output, errors)),
+    let status = wait::reap(pidfd.as_fd()).map_err(|e| say(e.into()))?;
+    match status {
+        _ if !in_time => Err(format!("hook ran past specified timeout of {}.0s", hook.timeout().unwrap_or(0))),
+        None => Err("its exit status was taken by somebody else".into()),
+        Some(status) if status.exit_status() == Some(0) => Ok(()),
+        Some(status) => Err(with_output(&describe(&status), output, errors)),
     }
 }
 
@@ -97,10 +104,10 @@ fn content(mut file: File) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn describe(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exit status {code}"),
-        (None, signal) => format!("signal {}", signal.unwrap_or(0)),
+fn describe(status: &WaitIdStatus) -> String {
+    match status.exit_status() {
+        Some(code) => format!("exit status {code}"),
+        None => format!("signal {}", status.terminating_signal().unwrap_or(0)),
     }
 }
 
@@ -113,10 +120,7 @@ pub(crate) fn open_memfd() -> rustix::io::Result<OwnedFd> {
     rustix::fs::memfd_create(c"hook", MemfdFlags::CLOEXEC)
 }
 
-fn ends_within(pid: u32, seconds: i64) -> std::io::Result<bool> {
-    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).ok_or(rustix::io::Errno::SRCH)?;
-    let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?;
-    let mut poll = [PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN)];
-    let limit = Timespec { tv_sec: seconds, tv_nsec: 0 };
-    Ok(rustix::event::poll(&mut poll, Some(&limit))? > 0)
+fn open_pidfd(pid: u32) -> std::io::Result<OwnedFd> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(rustix::io::Errno::SRCH)?;
+    Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
 }

@@ -59,6 +59,7 @@ mod spawn;
 mod stage;
 mod state;
 mod sys;
+mod wait;
 
 pub use crate::bundle::Bundle;
 pub use crate::container::{Container, State, Status};
@@ -68,7 +69,7 @@ pub use crate::host::Host;
 pub use crate::plan::Plan;
 pub use crate::runtime::{CgroupDriver, CreateOptions, Found, Id, Runtime};
 pub use crate::state::rfc3339;
-pub use crate::sys::signal_mask;
+pub use crate::sys::{keep_child_statuses, signal_mask};
 pub use oci_spec::runtime as spec;
 
 /// The README's library example compiles.

@@ -72,8 +72,10 @@ pub struct CreateOptions<'a> {
     pub no_pivot: bool,
     /// Keep the caller's session keyring.
     pub no_new_keyring: bool,
-    /// The program's signal mask (bit n-1 stands for signal n); `None`: the calling thread's.
+    /// The signal mask of the program and of hooks (bit n-1 stands for signal n); `None`: the calling thread's.
     pub signal_mask: Option<u64>,
+    /// If making it fails, leave the state directory, as of a stopped container.
+    pub keep: bool,
 }
 
 /// A state root and the way of making containers below it. Cheap to make; holds nothing open.
@@ -212,7 +214,7 @@ impl Runtime {
     pub fn remove_remains(&self, id: &Id) -> Result<(), Error> {
         let dir = StateDir::open(&self.root, id.as_str())?.ok_or_else(not_found)?;
         match dir.read_intent() {
-            Some(record) => Container::remains(id.clone(), dir, record).destroy().map(drop),
+            Some((record, owned)) => Container::remains(id.clone(), dir, record, owned).destroy().map(drop),
             None => dir.remove(),
         }
     }

@@ -12,6 +12,7 @@
 //! | reads at `Gate(Map)` | writes the id maps, GO |
 //! | `Gate`, reads at `Gate(Hooks)` | runs prestart and createRuntime hooks, GO |
 //! | `Ready`, reads | writes state and pid file, GO |
+//! | `Executes`, if startContainer hooks ran in `run` | takes the end of file for success |
 //! | `Failed` | words the error with the step that it planned |
 //!
 //! The parent's death is the end of file in the child's read, upon which the child exits; before that the parent-death
@@ -27,12 +28,13 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
-use crate::apply::apply;
+use crate::apply::{apply, die_with_parent};
 use crate::fault::{Fault, NOTE, Result, call};
 use crate::plan::{ContainerHook, Gate, Image, Op, Plan, Slot};
 use crate::root::{Buffer, open_same_mount};
 use crate::stage::Stage;
 use crate::sys::{self, CloneArgs};
+use crate::wait;
 
 const REPORT: usize = 128;
 const HEADER: usize = 14;
@@ -47,6 +49,7 @@ const KIND_PID: u8 = 1;
 const KIND_GATE: u8 = 2;
 const KIND_READY: u8 = 3;
 const KIND_FAILED: u8 = 4;
+const KIND_EXECUTES: u8 = 5;
 
 /// What the child has to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +58,8 @@ pub(crate) enum Event {
     Hooks,
     /// Everything is set up.
     Ready,
+    /// It is about to execute the program.
+    Executes,
     /// A step failed.
     Failed(Failure),
     /// The channel is closed: the program runs, or init is dead.
@@ -90,6 +95,8 @@ pub(crate) struct Init {
     pub pid: u32,
     pub pidfd: OwnedFd,
     channel: OwnedFd,
+    /// False: an intermediate has failed before it could clone init. Its report is still to be read.
+    pub is_init: bool,
 }
 
 /// Clones the child and returns at once, or, with an intermediate, when init's pid is known.
@@ -98,7 +105,8 @@ pub(crate) fn spawn(launch: &Launch<'_>) -> Result<Init> {
         "socketpair",
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None),
     )?;
-    let mut child = Child::prepare(launch, theirs.as_raw_fd());
+    let numbers: Vec<RawFd> = launch.fds.iter().map(AsRawFd::as_raw_fd).collect();
+    let mut child = Child::prepare(launch, &numbers, theirs.as_raw_fd());
     let mut pidfd: RawFd = -1;
     let mut flags = CLONE_PIDFD | CLONE_CLEAR_SIGHAND | launch.plan.spawn.flags;
     if launch.cgroup.is_some() {
@@ -121,8 +129,9 @@ pub(crate) fn spawn(launch: &Launch<'_>) -> Result<Init> {
     call("rt_sigprocmask", sys::set_signal_mask(mask)).map(drop)?;
     let pid = call("clone3", cloned)?;
     drop(theirs);
-    let pidfd = sys::own(pidfd).ok_or(Fault::new("clone3", Errno::BADF))?;
-    let mut init = Init { pid, pidfd, channel: ours };
+    // SAFETY: the kernel has just stored the descriptor of the pidfd there, and it is nobody else's.
+    let pidfd = unsafe { sys::own(pidfd) }.ok_or(Fault::new("clone3", Errno::BADF))?;
+    let mut init = Init { pid, pidfd, channel: ours, is_init: true };
     if launch.plan.steps.iter().any(|step| matches!(step.op, Op::Fork(_))) {
         init.follow_fork()?;
     }
@@ -135,13 +144,14 @@ impl Init {
         let mut report = [0u8; REPORT];
         let len = receive(self.channel.as_fd(), &mut report, RecvFlags::PEEK)?;
         if report.first() != Some(&KIND_PID) || len == 0 {
+            self.is_init = false;
             return Ok(());
         }
         receive(self.channel.as_fd(), &mut report, RecvFlags::empty())?;
         let pid = number(&report, 4);
         let intermediate = std::mem::replace(&mut self.pidfd, open_pidfd(pid)?);
         self.pid = pid;
-        call("waitid", rustix::process::waitid(WaitId::PidFd(intermediate.as_fd()), WaitIdOptions::EXITED)).map(drop)
+        call("waitid", wait::reap(intermediate.as_fd())).map(drop)
     }
 
     /// The child's next word.
@@ -177,6 +187,7 @@ pub(crate) fn decode(report: &[u8]) -> Event {
     match report.first().copied() {
         Some(KIND_GATE) => Event::Hooks,
         Some(KIND_READY) => Event::Ready,
+        Some(KIND_EXECUTES) => Event::Executes,
         Some(KIND_FAILED) => {
             let length = |at: usize| report.get(at).copied().map_or(0, usize::from);
             let text = |from: usize, len: usize| {
@@ -235,6 +246,8 @@ struct Child<'a> {
     first_own: u32,
     images: Vec<Pointers>,
     signal_mask: u64,
+    /// The caller's umask.
+    umask: Mode,
     /// Which candidate of the program's image was found.
     program: usize,
     home: Buffer,
@@ -245,19 +258,17 @@ struct Child<'a> {
 }
 
 impl<'a> Child<'a> {
-    fn prepare(launch: &Launch<'a>, channel: RawFd) -> Self {
-        let numbers: Vec<RawFd> = launch.fds.iter().map(AsRawFd::as_raw_fd).collect();
+    fn prepare(launch: &Launch<'a>, numbers: &'a [RawFd], channel: RawFd) -> Self {
         let stdio = launch.stdio.map(|fd| fd.map_or(-1, |fd| fd.as_raw_fd()));
-        // The vector lives as long as the child, which never returns: leaking it gives the stage a plain slice.
-        let fds: &'static [RawFd] = Vec::leak(numbers);
         Child {
             plan: launch.plan,
-            stage: Stage::new(fds, [channel].into_iter()),
+            stage: Stage::new(numbers, channel),
             stdio,
             channel,
-            first_own: 3 + launch.plan.spawn.preserve_fds,
+            first_own: launch.plan.spawn.preserve_fds.saturating_add(3),
             images: launch.plan.images.iter().map(Pointers::new).collect(),
             signal_mask: launch.signal_mask,
+            umask: Mode::empty(),
             program: 0,
             home: Buffer::new(),
             own_fds: None,
@@ -287,15 +298,14 @@ impl<'a> Child<'a> {
         // Descriptors of the caller that are not close-on-exec, and the parent's ends of other containers' channels.
         self.stage.sweep(self.first_own)?;
         call("rt_sigaction", sys::default_signal(libc::SIGPIPE))?;
-        rustix::process::umask(Mode::empty());
+        self.umask = rustix::process::umask(Mode::empty());
         self.lead()?;
         call("rt_sigprocmask", sys::set_signal_mask(self.signal_mask)).map(drop)
     }
 
     /// What every process that may be init does first.
     fn lead(&self) -> Result<()> {
-        let kill = libc::SIGKILL.unsigned_abs().into();
-        call("prctl(PR_SET_PDEATHSIG)", sys::prctl(libc::PR_SET_PDEATHSIG, kill, 0))?;
+        die_with_parent(true)?;
         let _ = rustix::process::setsid(); // EPERM: we lead one already
         Ok(())
     }
@@ -319,9 +329,12 @@ impl<'a> Child<'a> {
             Op::FindProgram => {
                 if self.own_fds.is_some() {
                     // A created container may wait for years: it keeps nothing that it does not need.
-                    self.stage.sweep(self.first_own)?;
+                    // A seccomp profile may refuse close_range: everything is close-on-exec all the same.
+                    let _ = self.stage.sweep(self.first_own);
                 }
-                self.find_program()
+                self.find_program()?;
+                // The last call before `Ready` that may take its time is behind us.
+                die_with_parent(false)
             }
             Op::Ready => {
                 self.report(KIND_READY, 0);
@@ -332,7 +345,12 @@ impl<'a> Child<'a> {
                 self.close_all_but_the_reports(*from);
                 Ok(())
             }
-            Op::Exec => Err(self.exec()),
+            Op::Exec { announced } => {
+                if *announced {
+                    self.report(KIND_EXECUTES, 0);
+                }
+                Err(self.exec())
+            }
             op => apply(&mut self.stage, op),
         }
     }
@@ -459,7 +477,8 @@ impl<'a> Child<'a> {
         if call("clone", unsafe { sys::fork(&mut pidfd) })? == 0 {
             self.become_hook(hook, [input, output, errors]);
         }
-        let pidfd = sys::own(pidfd).ok_or(Fault::new("clone", Errno::BADF))?;
+        // SAFETY: as in `spawn`.
+        let pidfd = unsafe { sys::own(pidfd) }.ok_or(Fault::new("clone", Errno::BADF))?;
         let ended = wait_for_hook(pidfd.as_fd(), hook.timeout)?;
         match hook_failure(ended, hook)? {
             None => Ok(()),
@@ -473,6 +492,7 @@ impl<'a> Child<'a> {
         }
         if hook.list == "createContainer" {
             let _ = self.stage.enter_rootfs(); // runc's cwd for it; the path of the hook is still the host's
+            rustix::process::umask(self.umask); // the container's comes later
         }
         let _ = sys::close_range(3, u32::MAX);
         // Without a pid namespace of its own the hook would outlive an init that is killed.
@@ -525,7 +545,12 @@ fn executable(path: &CStr) -> Result<()> {
         return Err(Fault::new("stat", Errno::ISDIR));
     }
     let access = rustix::fs::Access::EXEC_OK;
-    call("faccessat2", rustix::fs::accessat(rustix::fs::CWD, path, access, rustix::fs::AtFlags::EACCESS))
+    match rustix::fs::accessat(rustix::fs::CWD, path, access, rustix::fs::AtFlags::EACCESS) {
+        // A seccomp profile that is older than the call (Linux 5.8): go by the mode, and let execve judge.
+        Err(Errno::PERM | Errno::NOSYS) if stat.st_mode & 0o111 != 0 => Ok(()),
+        Err(Errno::PERM | Errno::NOSYS) => Err(Fault::new("faccessat2", Errno::ACCESS)),
+        result => call("faccessat2", result),
+    }
 }
 
 /// How a hook ended: its status, or `None` for running past its time.

@@ -56,10 +56,9 @@ pub(crate) enum Stdio {
 const HELD: usize = 8;
 
 impl<'a> Stage<'a> {
-    /// `fds` are the plan's needs, `others` what has to stay open besides. Called before the clone.
-    pub fn new(fds: &'a [RawFd], others: impl Iterator<Item = RawFd>) -> Self {
-        let mut keep: Vec<u32> = Vec::new();
-        keep.extend(fds.iter().copied().chain(others).filter_map(|fd| u32::try_from(fd).ok()));
+    /// `fds` are the plan's needs; the channel to the parent stays open as well. Called before the clone.
+    pub fn new(fds: &'a [RawFd], channel: RawFd) -> Self {
+        let mut keep: Vec<u32> = fds.iter().copied().chain([channel]).filter_map(|fd| u32::try_from(fd).ok()).collect();
         keep.sort_unstable();
         keep.reserve_exact(HELD);
         let (root, proc, dev, null, empty) = (None, None, None, None, None);

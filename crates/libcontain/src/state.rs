@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `<root>/<id>/` | its `mkdir` is the claim of the id |
 //! | `creating.json` | written before the first side effect: what there will be to remove. Gone when state.json is there |
+//! | `creating.owned.json` | its name once the cgroup is made: whoever is in that is the container's |
 //! | `state.json` | written, by rename, when init is set up and before it may go on |
 //! | `exec.fifo` | there until `start` |
 //!
@@ -27,6 +28,7 @@ use crate::small_file;
 pub(crate) const EXEC_FIFO: &str = "exec.fifo";
 const STATE: &str = "state.json";
 const CREATING: &str = "creating.json";
+const OWNING: &str = "creating.owned.json";
 
 /// `state.json`.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
@@ -100,7 +102,8 @@ impl Record {
                 rootfs: bundle.dir().join(root).to_string_lossy().into_owned(),
                 namespaces: namespaces(spec),
                 cgroups: CgroupNames::new(plan.cgroup.dirs.first().map_or("", |dir| dir.path.as_str())),
-                labels: labels.chain([format!("bundle={}", bundle.dir().display())]).collect(),
+                // The bundle's first: an annotation of that name must not stand in for it.
+                labels: [format!("bundle={}", bundle.dir().display())].into_iter().chain(labels).collect(),
                 hooks: spec.hooks().as_ref().map(later_hooks),
             },
             rootless: !rustix::process::geteuid().is_root(),
@@ -211,7 +214,7 @@ impl StateDir {
         let temp = format!("{STATE}.{}", rustix::process::getpid().as_raw_nonzero());
         self.write(&temp, OFlags::TRUNC, record)?;
         rustix::fs::renameat(&self.fd, &temp, &self.fd, STATE).map_err(|e| Error::os(what(), e))?;
-        let _ = rustix::fs::unlinkat(&self.fd, CREATING, AtFlags::empty());
+        let _ = rustix::fs::unlinkat(&self.fd, OWNING, AtFlags::empty());
         Ok(())
     }
 
@@ -229,9 +232,16 @@ impl StateDir {
         self.read(STATE)
     }
 
-    /// What a `create` that died left to be removed.
-    pub fn read_intent(&self) -> Option<Record> {
-        self.read(CREATING).ok().flatten()
+    /// The cgroup that was intended has been made: it is nobody else's.
+    pub fn own_cgroup(&self) -> Result<(), Error> {
+        let renamed = rustix::fs::renameat(&self.fd, CREATING, &self.fd, OWNING);
+        renamed.map_err(|e| Error::os(format_args!("rename {}", self.path.join(CREATING).display()), e))
+    }
+
+    /// What a `create` that died left to be removed, and whether the cgroup is surely its own.
+    pub fn read_intent(&self) -> Option<(Record, bool)> {
+        let owned = self.read(OWNING).ok().flatten().map(|record| (record, true));
+        owned.or_else(|| Some((self.read(CREATING).ok().flatten()?, false)))
     }
 
     fn read(&self, name: &str) -> Result<Option<Record>, Error> {

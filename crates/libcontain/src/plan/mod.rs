@@ -29,6 +29,7 @@ pub use self::op::{
 use crate::error::{At, Level, Problem};
 use crate::host::Host;
 
+pub(crate) use self::libc_flag::NEWNS;
 pub(crate) use self::show::namespaces as namespace_names;
 
 /// What is asked for besides the config.
@@ -211,10 +212,11 @@ impl<'a> Planner<'a> {
     }
 
     /// Whether the parent opens host paths for init. Only if init is less than the parent is: in a user namespace it may
-    /// neither pass directories nor write files that belong to the host's root. Otherwise init opens them, which costs no
-    /// descriptor in the parent.
+    /// neither pass directories nor write files that belong to the host's root; and for a shared root, because copies are to
+    /// be peers of the host's mounts. Otherwise init opens them, which costs no descriptor in the parent.
     fn opens_in_parent(&self) -> bool {
-        self.ns.has(libc_flag::NEWUSER) && self.host.is_privileged()
+        let shared = self.root_propagation() & libc_flag::MS_SHARED != 0;
+        (self.ns.has(libc_flag::NEWUSER) || shared) && self.host.is_privileged()
     }
 
     fn keyring(&mut self) {
@@ -394,6 +396,7 @@ impl<'a> Planner<'a> {
             self.step(at, Op::AwaitStart(fifo));
         }
         let own = self.images.pop();
+        let before = self.images.len() + 1;
         if let (Some(hooks), Some(own)) = (self.spec.hooks(), &own) {
             for (i, hook) in hooks.start_container().iter().flatten().enumerate() {
                 let at = At::item("hooks.startContainer[#]", i);
@@ -401,8 +404,9 @@ impl<'a> Planner<'a> {
             }
         }
         self.images.extend(own); // the last image is the container's program
-        self.step(at, Op::CloseFrom(3 + self.request.preserve_fds));
-        self.step(At::field("process.args[0]"), Op::Exec);
+        self.step(at, Op::CloseFrom(self.request.preserve_fds.saturating_add(3)));
+        let announced = !self.request.wait_for_start && self.images.len() > before;
+        self.step(At::field("process.args[0]"), Op::Exec { announced });
     }
 }
 

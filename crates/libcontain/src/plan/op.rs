@@ -288,7 +288,12 @@ pub enum Op {
     /// Run a hook inside the container.
     Hook(ContainerHook),
     /// `pivot_root(2)` into the rootfs and drop the old root.
-    PivotRoot,
+    PivotRoot {
+        /// The old root still has peers on the host: cut them off before it is unmounted.
+        shared: bool,
+    },
+    /// Move the root, which is attached at its own path, over `/`.
+    MoveRoot,
     /// Enter the rootfs by `chroot(2)`.
     Chroot,
     /// Propagation of the new root (`MS_*`), after the pivot.
@@ -348,5 +353,8 @@ pub enum Op {
     /// Close every descriptor from this number on, but for the one that a failing `execve(2)` is reported on.
     CloseFrom(u32),
     /// `execve(2)` of the program.
-    Exec,
+    Exec {
+        /// Tell the parent right before: hooks have run since its `go`, and it would take init's death for success.
+        announced: bool,
+    },
 }

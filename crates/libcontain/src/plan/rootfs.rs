@@ -76,6 +76,7 @@ const COVERABLE: [&str; 10] = [
     "/proc/sys/crypto/fips_enabled",
 ];
 
+const S_IFMT: u32 = 0o170_000;
 const S_IFIFO: u32 = 0o010_000;
 const S_IFCHR: u32 = 0o020_000;
 const S_IFBLK: u32 = 0o060_000;
@@ -91,19 +92,24 @@ impl Planner<'_> {
         }
         let propagation = self.root_propagation();
         let at = At::field("linux.rootfsPropagation");
-        // A shared "/" would carry our mounts to the host; only the config may ask for that (after the pivot).
-        let base = if propagation & (MS_SHARED | MS_UNBINDABLE) != 0 { MS_SLAVE | MS_REC } else { propagation };
-        self.step(at, Op::Propagate(base));
-        // What init itself copies has the propagation of its mount namespace already.
+        // Shared: mounts made in the copied volumes are to reach the host, so these stay its peers. But nothing may be
+        // attached to a shared mount here, and "/" is where the root will be.
         let shared = propagation & MS_SHARED != 0;
-        let inherit = if shared || !self.opens_in_parent() { 0 } else { base };
+        let base = match propagation {
+            _ if shared => MS_PRIVATE,
+            p if p & MS_UNBINDABLE != 0 => MS_SLAVE | MS_REC,
+            p => p,
+        };
+        self.step(at, Op::Propagate(base));
         let path = self.root_path();
         let at = At::field("root.path");
         let tree = self.tree(at, path.clone(), true);
-        // Hooks look for it at its own path (NVIDIA's mount into it). Nobody else does, and then "/" is better: no
-        // directory on the way to the rootfs has to be open to a user namespace.
-        let on = if self.has_hooks_before_pivot() { path } else { c"/".into() };
+        let on = if self.attaches_over_slash() { c"/".into() } else { path };
+        // What init itself copies has the propagation of its mount namespace already.
+        let inherit = if shared { MS_SLAVE | MS_REC } else { base };
+        let inherit = if self.opens_in_parent() { inherit } else { 0 };
         self.step(at, Op::AttachRoot { on, tree, inherit });
+        let inherit = if shared { 0 } else { inherit };
         let mounts: Vec<Mount> = self.spec.mounts().iter().flatten().cloned().collect();
         for (i, mount) in mounts.iter().enumerate() {
             self.mount(i, mount, inherit);
@@ -115,6 +121,13 @@ impl Planner<'_> {
         for (i, mount) in mounts.iter().enumerate() {
             self.late_readonly(i, mount);
         }
+    }
+
+    /// Over "/", no directory on the way to the rootfs has to be open to a user namespace. But then no host path may be
+    /// walked any more: one that climbs to "/" by `..` would come down in the container's root. So only where the parent
+    /// opens all of them, and hooks, which look for the rootfs at its own path (NVIDIA's mount into it), do not run.
+    fn attaches_over_slash(&self) -> bool {
+        self.opens_in_parent() && !self.has_hooks_before_pivot()
     }
 
     fn rootfs_without_mount_namespace(&mut self) {
@@ -132,7 +145,7 @@ impl Planner<'_> {
         self.text(At::field("root.path"), absolute.into_os_string().into_encoded_bytes())
     }
 
-    fn root_propagation(&self) -> u64 {
+    pub(super) fn root_propagation(&self) -> u64 {
         match self.linux().and_then(|l| l.rootfs_propagation().as_deref()) {
             Some("private" | "rprivate") => MS_PRIVATE | MS_REC,
             Some("shared") => MS_SHARED,
@@ -354,15 +367,22 @@ impl Planner<'_> {
         // mknod(2) needs CAP_MKNOD in the initial user namespace.
         let in_userns = self.ns.has(NEWUSER) || self.host.user_namespace || !self.host.is_privileged();
         let path = self.text(at, clean(Path::new(OsStr::from_bytes(path))));
-        let bind = (in_userns && mode & S_IFIFO != S_IFIFO).then(|| self.tree(at, path.clone(), false));
+        let bind = (in_userns && mode & S_IFMT != S_IFIFO).then(|| self.tree(at, path.clone(), false));
         self.step(at, Op::Device(Device { path, mode, rdev, uid, gid, bind }));
     }
 
     pub(super) fn enter_root(&mut self) {
         let at = At::field("root.path");
         let own_mounts = self.ns.has(NEWNS);
-        self.step(at, if own_mounts && !self.request.no_pivot { Op::PivotRoot } else { Op::Chroot });
         let propagation = self.root_propagation();
+        if own_mounts && !self.request.no_pivot {
+            self.step(at, Op::PivotRoot { shared: propagation & MS_SHARED != 0 });
+        } else {
+            if own_mounts && !self.attaches_over_slash() {
+                self.step(at, Op::MoveRoot); // a chroot(2) below the old root could be left again
+            }
+            self.step(at, Op::Chroot);
+        }
         if own_mounts && propagation & (MS_SHARED | MS_UNBINDABLE) != 0 {
             self.step(At::field("linux.rootfsPropagation"), Op::RootPropagation(propagation));
         }

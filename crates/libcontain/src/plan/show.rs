@@ -114,7 +114,7 @@ impl fmt::Display for Shown<'_> {
                     images.last().into_iter().flat_map(|i| &i.candidates).map(|c| text(c)).collect();
                 write!(f, "find {}", tried.join(" or "))
             }
-            Op::Exec => {
+            Op::Exec { .. } => {
                 write!(f, "exec {}", program(images.len().saturating_sub(1)))?;
                 let home = images.last().and_then(|i| i.home_of);
                 home.map_or(Ok(()), |uid| write!(f, "; HOME of uid {uid}"))
@@ -171,7 +171,9 @@ impl fmt::Display for Op {
             Op::Ptmx => f.write_str("symlink /dev/ptmx -> pts/ptmx"),
             Op::Hook(hook) => write!(f, "run {} hook #{}", hook.list, hook.index),
             Op::ArmStart => f.write_str("open /proc/self/fd for exec.fifo"),
-            Op::PivotRoot => f.write_str("pivot_root"),
+            Op::PivotRoot { shared: false } => f.write_str("pivot_root"),
+            Op::PivotRoot { shared: true } => f.write_str("pivot_root, old root rslave"),
+            Op::MoveRoot => f.write_str("move root over /"),
             Op::Chroot => f.write_str("chroot"),
             Op::ReopenNull => f.write_str("stdio on /dev/null becomes the container's"),
             Op::MakeCwd(path) => write!(f, "mkdir -p {}", text(path)),
@@ -201,7 +203,7 @@ impl fmt::Display for Op {
             Op::Ready => f.write_str("ready"),
             Op::AwaitStart(_) => f.write_str("await exec.fifo"),
             Op::CloseFrom(from) => write!(f, "close fds from {from}"),
-            Op::Exec => f.write_str("exec"),
+            Op::Exec { .. } => f.write_str("exec"),
         }
     }
 }
@@ -266,7 +268,7 @@ impl Op {
             Op::Ptmx => "error setting up ptmx".into(),
             Op::Symlink(..) => "error setting up /dev symlinks".into(),
             Op::AttachRoot { .. } | Op::Propagate(_) | Op::OpenRoot(_) => "error preparing rootfs".into(),
-            Op::PivotRoot | Op::Chroot => "error jailing process inside rootfs".into(),
+            Op::PivotRoot { .. } | Op::MoveRoot | Op::Chroot => "error jailing process inside rootfs".into(),
             Op::OomScore(_) => "failed to update /proc/self/oom_score_adj".into(),
             Op::Chdir(path) | Op::ChdirAsUser(path) => {
                 format!("chdir to cwd ({:?}) set in config.json failed", text(path))
@@ -349,7 +351,7 @@ mod tests {
     fn operations_are_framed_in_words_that_callers_know() {
         let path = || c"/x".to_owned();
         for (op, frame) in [
-            (Op::PivotRoot, "error jailing process inside rootfs"),
+            (Op::PivotRoot { shared: false }, "error jailing process inside rootfs"),
             (Op::Chroot, "error jailing process inside rootfs"),
             (Op::OpenRoot(path()), "error preparing rootfs"),
             (Op::Ptmx, "error setting up ptmx"),

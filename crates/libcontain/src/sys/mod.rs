@@ -75,17 +75,36 @@ pub(crate) fn dup_onto(fd: BorrowedFd<'_>, number: RawFd) -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_dup3, fd.as_raw_fd(), number, 0) }).map(drop)
 }
 
-/// Wraps the pidfd that `clone3` stored.
-pub(crate) fn own(fd: RawFd) -> Option<OwnedFd> {
-    // SAFETY: the kernel has just made this descriptor for us and nobody else knows its number.
+/// Wraps a descriptor that the kernel has stored, if it has.
+///
+/// # Safety
+/// A number that is not negative is an open descriptor that nobody else owns.
+pub(crate) unsafe fn own(fd: RawFd) -> Option<OwnedFd> {
+    // SAFETY: the caller's promise.
     (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Borrows a descriptor by number: the child knows its inherited descriptors by number only.
+/// Borrows a descriptor by number: the child knows its inherited descriptors by number only. A number that is not open
+/// makes the call that uses it fail with EBADF.
 pub(crate) fn borrow(fd: RawFd) -> BorrowedFd<'static> {
-    // SAFETY: the numbers come from the plan's slots (open until the child closes them itself) or are 0, 1, 2.
-    // A wrong number makes the call that uses it fail with EBADF; no memory depends on it.
-    unsafe { BorrowedFd::borrow_raw(fd) }
+    let number = if fd < 0 { RawFd::MAX } else { fd };
+    // SAFETY: not -1, which is the one value that the type forbids. No memory depends on the descriptor, and the child
+    // closes none that it still uses.
+    unsafe { BorrowedFd::borrow_raw(number) }
+}
+
+/// Starts a program with a signal mask of its own: the caller's thread may have blocked every signal for a signalfd.
+pub(crate) fn spawn_with_mask(command: &mut std::process::Command, mask: u64) -> std::io::Result<std::process::Child> {
+    use std::os::unix::process::CommandExt;
+    // SAFETY: the closure makes one system call and touches nothing else, as is demanded between fork and exec.
+    unsafe { command.pre_exec(move || set_signal_mask(mask).map(drop).map_err(std::io::Error::from)) };
+    command.spawn()
+}
+
+/// Puts SIGCHLD back to its default action. For `main` of a program whose caller may have ignored it: the kernel reaps
+/// children of such a process by itself, and their exit statuses are lost.
+pub fn keep_child_statuses() {
+    let _ = default_signal(libc::SIGCHLD);
 }
 
 /// `close_range(2)`, Linux 5.9.

@@ -59,7 +59,7 @@ which! {
     device: Op::Device(..) | Op::Ptmx | Op::Symlink(..),
     node: Op::Device(..),
     arm_start: Op::ArmStart,
-    enter_root: Op::PivotRoot | Op::Chroot,
+    enter_root: Op::PivotRoot { .. } | Op::Chroot,
     new_root_propagation: Op::RootPropagation(..),
     reopen_null: Op::ReopenNull,
     make_cwd: Op::MakeCwd(..),
@@ -82,7 +82,7 @@ which! {
     ready: Op::Ready,
     await_start: Op::AwaitStart(..),
     close: Op::CloseFrom(..),
-    exec: Op::Exec,
+    exec: Op::Exec { .. },
 }
 
 pub fn other_ns(op: &Op) -> bool {
