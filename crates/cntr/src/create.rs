@@ -109,8 +109,8 @@ pub fn check_terminal(bundle: &Bundle, args: &Parsed, detached: bool) -> anyhow:
 
 /// Descendants whose parent has gone come to this process while it works, instead of to a parent that may not reap.
 pub fn become_subreaper() -> anyhow::Result<()> {
-    let this = rustix::process::getpid();
-    rustix::process::set_child_subreaper(Some(this))
+    // Which process is named does not matter to the kernel, as long as one is.
+    rustix::process::set_child_subreaper(Some(rustix::process::Pid::INIT))
         .map_err(std::io::Error::from)
         .context("prctl PR_SET_CHILD_SUBREAPER")
 }

@@ -97,8 +97,10 @@ fn serve(container: &Container, signals: &SignalFd, relay: &mut Relay) -> anyhow
             }
         }
         let gone = wait_for_work(container, signals, relay, ended.is_some())?;
-        forward_signals(container, signals)?;
-        ended = reap(container)?.or(ended);
+        let children = forward_signals(container, signals)?;
+        if gone || children {
+            ended = reap(container)?.or(ended);
+        }
         if gone && ended.is_none() {
             bail!("the container's process ended, but its status went to somebody else");
         }
@@ -125,15 +127,18 @@ fn wait_for_work(container: &Container, signals: &SignalFd, relay: &mut Relay, e
     Ok(gone)
 }
 
-fn forward_signals(container: &Container, signals: &SignalFd) -> anyhow::Result<()> {
+/// Hands signals on. Whether one of them says that a child has ended.
+fn forward_signals(container: &Container, signals: &SignalFd) -> anyhow::Result<bool> {
+    let mut children = false;
     while let Some(info) = signals.read_signal().context("read signalfd")? {
         let signal = i32::try_from(info.ssi_signo)?;
+        children |= signal == Signal::SIGCHLD as i32;
         if !is_ours(signal, &info) {
             // It may have ended just now; then there is nobody left to tell.
             let _ = container.kill(signal);
         }
     }
-    Ok(())
+    Ok(children)
 }
 
 /// Signals about this process. A SIGPIPE that it sent to itself comes from a write to a closed pipe.

@@ -13,7 +13,7 @@ use rustix::mount::MountPropagationFlags;
 
 use crate::fault::{Fault, Result, call};
 use crate::mounts::{self, is_null};
-use crate::plan::{Op, Tasks};
+use crate::plan::{NEWUSER, Op, Tasks};
 use crate::root;
 use crate::stage::{Stage, Stdio};
 use crate::sys;
@@ -25,7 +25,14 @@ pub(crate) fn apply(stage: &mut Stage<'_>, op: &Op) -> Result<()> {
         Op::BecomeRoot => become_root(),
         Op::Undumpable => call("prctl", sys::prctl(libc::PR_SET_DUMPABLE, 0, 0)).map(drop),
         Op::Unshare(flags) => call("unshare", sys::unshare(*flags)),
-        Op::SetNs(slot, kind) => call("setns", sys::setns(stage.take(*slot), *kind)),
+        Op::SetNs(slot, kind) => {
+            if *kind == NEWUSER {
+                // Inside it may be denied, and the caller's groups count on the host's files all the same
+                // (CVE-2023-25173). An ordinary user cannot.
+                let _ = sys::setgroups(&[]);
+            }
+            call("setns", sys::setns(stage.take(*slot), *kind))
+        }
         Op::JoinCgroup { tasks, tolerate } => tasks.iter().try_for_each(|tasks| join(stage, tasks, *tolerate)),
         Op::OomScore(score) => write_file(c"/proc/self/oom_score_adj", score),
         Op::Keyring(name, search) => keyring(name, *search),
@@ -79,7 +86,12 @@ pub(crate) fn apply(stage: &mut Stage<'_>, op: &Op) -> Result<()> {
         Op::Chdir(path) => chdir(stage, path),
         Op::ChdirAsUser(path) if stage.chdir_as_user => call("chdir", rustix::process::chdir(path.as_c_str())),
         Op::Bounding(keep) => drop_bounding(*keep),
-        Op::User { uid, gid, groups } => become_user(stage, *uid, *gid, groups.as_deref()),
+        Op::User { uid, gid, groups, may_keep } => {
+            if let Some(groups) = groups {
+                set_groups(groups, *may_keep)?;
+            }
+            become_user(stage, *uid, *gid)
+        }
         Op::Capabilities(effective, permitted, inheritable) => {
             call("capset", sys::capset(*effective, *permitted, *inheritable))
         }
@@ -175,7 +187,15 @@ fn drop_bounding(keep: u64) -> Result<()> {
     Ok(())
 }
 
-fn become_user(stage: &Stage<'_>, uid: u32, gid: u32, groups: Option<&[u32]>) -> Result<()> {
+/// EPERM: denied in a user namespace that was joined. That is well if there is nothing to drop.
+fn set_groups(groups: &[u32], may_keep: bool) -> Result<()> {
+    match sys::setgroups(groups) {
+        Err(Errno::PERM) if groups.is_empty() && (may_keep || sys::group_count() == Ok(0)) => Ok(()),
+        result => call("setgroups", result),
+    }
+}
+
+fn become_user(stage: &Stage<'_>, uid: u32, gid: u32) -> Result<()> {
     let loses_capabilities = uid != 0;
     if loses_capabilities {
         call("prctl(PR_SET_KEEPCAPS)", sys::prctl(libc::PR_SET_KEEPCAPS, 1, 0))?;
@@ -184,13 +204,6 @@ fn become_user(stage: &Stage<'_>, uid: u32, gid: u32, groups: Option<&[u32]>) ->
         // So that `> /dev/stderr` works for the user. Refused by read-only or foreign files: of no consequence.
         if !matches!(stdio, Stdio::OwnedBy(owner) if owner == uid) && stdio != Stdio::Null {
             let _ = sys::fchown(sys::borrow(number), uid, u32::MAX);
-        }
-    }
-    if let Some(groups) = groups {
-        match sys::setgroups(groups) {
-            // Denied in a user namespace that was joined; what cannot be dropped is nobody's group in there.
-            Err(Errno::PERM) if groups.is_empty() => {}
-            result => call("setgroups", result)?,
         }
     }
     call("setresgid", sys::setresgid(gid))?;

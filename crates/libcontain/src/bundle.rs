@@ -43,11 +43,12 @@ impl Bundle {
     fn load(given: &Path) -> Result<Self, BundleError> {
         let chdir = |error: &io::Error| BundleError::from_io(&format!("chdir {}", given.display()), error);
         let dir = std::path::absolute(given).map_err(|e| chdir(&e))?;
-        let found = dir.metadata().map_err(|e| chdir(&e))?;
-        if !found.is_dir() {
-            return Err(chdir(&io::Error::from_raw_os_error(libc::ENOTDIR)));
-        }
-        let config = read_config(&dir.join("config.json"))?;
+        let config = read_config(&dir.join("config.json")).map_err(|error| match dir.metadata() {
+            // Without a bundle the config is the lesser problem.
+            Err(missing) => chdir(&missing),
+            Ok(found) if !found.is_dir() => chdir(&io::Error::from_raw_os_error(libc::ENOTDIR)),
+            Ok(_) => error,
+        })?;
         let (spec, warnings) = from_json("config.json", &config)?;
         Ok(Bundle { dir, spec, config, warnings })
     }

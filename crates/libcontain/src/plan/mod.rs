@@ -29,7 +29,7 @@ pub use self::op::{
 use crate::error::{At, Level, Problem};
 use crate::host::Host;
 
-pub(crate) use self::libc_flag::NEWNS;
+pub(crate) use self::libc_flag::{NEWNS, NEWUSER};
 pub(crate) use self::show::namespaces as namespace_names;
 
 /// What is asked for besides the config.
@@ -335,7 +335,10 @@ impl<'a> Planner<'a> {
         }
         let user = process.user();
         let groups = self.additional_groups(user.additional_gids().as_deref().unwrap_or(&[]));
-        self.step(At::field("process.user"), Op::User { uid: user.uid(), gid: user.gid(), groups });
+        self.step(
+            At::field("process.user"),
+            Op::User { uid: user.uid(), gid: user.gid(), groups, may_keep: !self.host.is_privileged() },
+        );
         if let Some(caps) = caps {
             let at = At::field("process.capabilities");
             self.step(at, Op::Capabilities(caps.effective, caps.permitted, caps.inheritable));

@@ -335,6 +335,8 @@ pub enum Op {
         gid: u32,
         /// `None`: `setgroups(2)` is denied in this user namespace.
         groups: Option<Vec<u32>>,
+        /// An ordinary user who has joined a user namespace that denies `setgroups(2)` has no way to drop his groups.
+        may_keep: bool,
     },
     /// Effective, permitted, inheritable.
     Capabilities(u64, u64, u64),

@@ -197,6 +197,12 @@ pub(crate) fn setgroups(groups: &[u32]) -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) }).map(drop)
 }
 
+/// How many supplementary groups this thread has.
+pub(crate) fn group_count() -> Result<c_long> {
+    // SAFETY: with a size of 0 nothing is written.
+    check(unsafe { libc::syscall(libc::SYS_getgroups, 0, 0usize) })
+}
+
 /// `setresgid(2)` for this thread only.
 pub(crate) fn setresgid(gid: u32) -> Result<()> {
     // SAFETY: no memory is passed.

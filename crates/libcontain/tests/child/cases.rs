@@ -332,6 +332,7 @@ pub const CREDENTIALS: &[Case] = &[
             let profile = json!({ "defaultAction": "SCMP_ACT_ALLOW",
                 "syscalls": [{ "names": ["setgroups"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1 }] });
             set(c, "/linux/seccomp", profile);
+            set(c, "/process/user/additionalGids", json!([7]));
         },
         at: "process.user",
         says: &["unable to setup user", "setgroups", "operation not permitted"],
