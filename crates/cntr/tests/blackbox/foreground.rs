@@ -277,3 +277,53 @@ fn quiet_with_an_empty_environment() {
     empty(sandbox.verb(&["delete", "--force"]));
     sandbox.assert_clean();
 }
+
+/// Without a pid namespace nobody kills what init leaves behind: a child that holds stdout must not keep `run` waiting,
+/// and must not stay.
+#[test]
+fn ends_with_init_although_a_child_holds_stdout() {
+    if !root() {
+        return;
+    }
+    for script in ["sleep 1000 & echo hi; exit 3", "setsid sleep 1000 & echo hi; exit 3"] {
+        let sandbox = shell_with_host_pids(script);
+        let out = sandbox.verb(&["run", "--bundle", &sandbox.bundle().to_string_lossy()]).run();
+        assert_eq!((out.code, out.stdout.as_str()), (Some(3), "hi\n"), "{out:#?}");
+        assert!(out.took.as_secs() < 20, "{out:#?}");
+        sandbox.assert_clean();
+    }
+}
+
+/// --keep is for looking at what is left: of a container that failed to start as well.
+#[test]
+fn kept_although_it_failed() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let mut config = bundle::minimal(&sandbox.cgroups_path(), "true");
+    config["process"]["args"] = json!(["/nonexistent"]);
+    sandbox.write(&config);
+    let out = sandbox.verb(&["run", "--keep"]).run();
+    assert!(out.code.is_some_and(|c| c != 0) && out.stderr.contains("/nonexistent"), "{out:#?}");
+    assert_eq!(sandbox.status(), "stopped");
+    sandbox.verb(&["delete"]).ok();
+    sandbox.assert_clean();
+}
+
+/// Three more than these are beyond a u32, or beyond what a descriptor's number can be.
+#[test]
+fn preserve_fds_beyond_all_numbers() {
+    if !root() {
+        return;
+    }
+    let sandbox = shell("true");
+    for count in ["2147483645", "4294967292", "4294967293", "4294967295"] {
+        for verb in ["create", "run"] {
+            let out = sandbox.verb(&[verb, "--preserve-fds", count]).run();
+            assert_eq!((out.code, out.signal), (Some(1), None), "{out:#?}");
+            assert!(out.stderr.contains("preserve") && !out.stderr.contains("panicked"), "{out:#?}");
+            sandbox.assert_clean();
+        }
+    }
+}

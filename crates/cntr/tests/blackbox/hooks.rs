@@ -302,3 +302,107 @@ fn talkative_and_deaf_hooks() {
     sandbox.run_ok();
     sandbox.assert_clean();
 }
+
+/// A foreground run blocks every signal for its signalfd, and a mask survives execve(2): a hook with that mask cannot be
+/// interrupted. `cp` and not a shell: dash clears the mask before it runs anything.
+#[test]
+fn hooks_have_no_blocked_signals() {
+    if !root() {
+        return;
+    }
+    let (sandbox, mut config, dir) = recorded();
+    for kind in KINDS {
+        let to = if kind == "startContainer" { "/hooks".into() } else { dir.to_string_lossy() };
+        let args = json!(["cp", "/proc/self/status", format!("{to}/{kind}.status")]);
+        config["hooks"][kind] = json!([{ "path": "/bin/cp", "args": args }]);
+    }
+    bundle::set(&mut config, "/process/args/2", Some("true".into()));
+    sandbox.write(&config);
+    sandbox.run_ok();
+    for kind in KINDS {
+        let status = read(dir.join(format!("{kind}.status")));
+        let blocked = status.lines().find_map(|l| l.strip_prefix("SigBlk:")).map(str::trim);
+        assert_eq!(blocked, Some("0000000000000000"), "{kind}");
+    }
+    sandbox.assert_clean();
+}
+
+/// createContainer hooks run between the runtime's umask of 0 and the container's: what they make must have neither.
+#[test]
+fn hooks_have_the_umask_of_the_caller() {
+    if !root() {
+        return;
+    }
+    let (sandbox, mut config, dir) = recorded();
+    let kinds = KINDS.into_iter().filter(|k| *k != "startContainer");
+    for kind in kinds.clone() {
+        let script = format!("umask >{}/{kind}.umask", dir.display());
+        config["hooks"][kind] = json!([{ "path": "/bin/sh", "args": ["sh", "-c", script] }]);
+    }
+    config["process"]["user"]["umask"] = json!(0o77);
+    bundle::set(&mut config, "/process/args/2", Some("true".into()));
+    sandbox.write(&config);
+    sandbox.verb(&["run"]).shell("umask 027; exec \"$@\"").ok();
+    for kind in kinds {
+        assert_eq!(read(dir.join(format!("{kind}.umask"))), "0027\n", "{kind}");
+    }
+    sandbox.assert_clean();
+}
+
+/// The kernel reaps the children of a process that ignores SIGCHLD, and a caller hands that down through execve(2): exit
+/// statuses, of the container as of hooks, must not get lost.
+#[test]
+fn a_caller_that_ignores_sigchld() {
+    if !root() {
+        return;
+    }
+    const IGNORE: [&str; 2] = ["env", "--ignore-signal=CHLD"];
+    let (sandbox, mut config, dir) = recorded();
+    bundle::set(&mut config, "/process/args/2", Some("echo process >>/hooks/order; exit 7".into()));
+    sandbox.write(&config);
+    let out = sandbox.verb(&["run"]).wrapped(&IGNORE).run();
+    assert_eq!(out.code, Some(7), "{out:#?}");
+    let mut ran = order(&dir);
+    ran.sort();
+    let mut asked = both(&KINDS);
+    asked.push("process".into());
+    asked.sort();
+    assert_eq!(ran, asked);
+    sandbox.assert_clean();
+
+    sandbox.verb(&["create"]).wrapped(&IGNORE).ok();
+    sandbox.verb(&["start"]).wrapped(&IGNORE).ok();
+    sandbox.wait_status("stopped");
+    sandbox.verb(&["delete"]).wrapped(&IGNORE).ok();
+    sandbox.assert_clean();
+
+    for kind in ["createRuntime", "createContainer"] {
+        let mut fails = config.clone();
+        fails["hooks"][kind] = json!([{ "path": "/bin/sh", "args": ["sh", "-c", "exit 3"] }]);
+        sandbox.write(&fails);
+        let out = sandbox.verb(&["run"]).wrapped(&IGNORE).run();
+        assert!(out.code == Some(1) && out.stderr.contains("hook #0: exit status 3"), "{kind}: {out:#?}");
+        sandbox.assert_clean();
+    }
+}
+
+/// An init that dies in a startContainer hook has not executed the program: `run -d` must not say that it did, nor run
+/// the poststart hooks.
+#[test]
+fn init_killed_in_a_start_container_hook() {
+    if !root() {
+        return;
+    }
+    let (sandbox, mut config, dir) = recorded();
+    let script = "echo in >/hooks/in; exec sleep 1000";
+    config["hooks"]["startContainer"] = json!([{ "path": "/bin/sh", "args": ["sh", "-c", script] }]);
+    sandbox.write(&config);
+    let running = sandbox.verb(&["run", "-d"]).spawn();
+    wait_for("the hook", || dir.join("in").exists().then_some(()));
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(sandbox.pid()), nix::sys::signal::Signal::SIGKILL).unwrap();
+    let out = running.wait();
+    assert!(out.code.is_some_and(|c| c != 0), "{out:#?}");
+    let ran = order(&dir);
+    assert!(!ran.iter().any(|o| o == "process" || o.starts_with("poststart")), "{ran:?}");
+    sandbox.assert_clean();
+}

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::support::probe::Probe;
 use crate::support::verify::{Findings, lacking, verify};
-use crate::support::{Sandbox, View, bundle, read, root, skip, verify_cgroup, wait_for};
+use crate::support::{Sandbox, View, bundle, have, read, root, skip, verify_cgroup, wait_for};
 
 fn prepare(view: View, name: &str) -> (Sandbox, Value) {
     let sandbox = Sandbox::with_view(view);
@@ -127,6 +127,102 @@ fn privileged(view: View) {
         }
         sandbox.assert_clean();
     }
+}
+
+/// Two containers in one cgroup: what a stopped one finds there is not its own, and `delete` does not kill it.
+#[test]
+fn delete_leaves_foreign_processes_in_the_cgroup() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let other = format!("{}-b", sandbox.id);
+    sandbox.write(&bundle::minimal(&sandbox.cgroups_path(), "true"));
+    sandbox.verb(&["create"]).ok();
+    sandbox.verb(&["start"]).ok();
+    sandbox.wait_status("stopped");
+    sandbox.write(&bundle::minimal(&sandbox.cgroups_path(), "exec sleep 1000"));
+    sandbox.cntr(&["run", "-d", &other]).ok();
+    let status = || {
+        let state: Value = serde_json::from_str(&sandbox.cntr(&["state", &other]).ok().stdout).unwrap();
+        state["status"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(status(), "running");
+    let busy = sandbox.verb(&["delete"]).run();
+    assert_eq!(status(), "running", "{busy:#?}");
+    assert!(busy.code == Some(1) && busy.stderr.contains("cgroup"), "the busy cgroup is not reported: {busy:#?}");
+    sandbox.cntr(&["delete", "--force", &other]).ok();
+    sandbox.verb(&["delete", "--force"]).ok();
+    sandbox.assert_clean();
+}
+
+/// Nobody will ever write into the exec fifo of a dead init. The moment that matters is between the look at the status
+/// and the opening of the fifo: strace(1), where there is one, holds `start` there.
+#[test]
+fn start_of_a_container_whose_init_was_just_killed() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    sandbox.write(&bundle::minimal(&sandbox.cgroups_path(), "exec sleep 1000"));
+    let round = |held: bool| {
+        sandbox.verb(&["create"]).ok();
+        let pid = nix::unistd::Pid::from_raw(sandbox.pid());
+        let kill = || nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+        let start = sandbox.verb(&["start"]);
+        let running = if held {
+            let fifo = sandbox.state_dir().join("exec.fifo").to_string_lossy().into_owned();
+            let hold = [
+                "strace",
+                "-o",
+                "/dev/null",
+                "-P",
+                &fifo,
+                "-P",
+                "exec.fifo",
+                "-e",
+                "inject=openat:delay_enter=1500000",
+            ];
+            let running = start.wrapped(&hold).spawn();
+            std::thread::sleep(std::time::Duration::from_millis(700));
+            kill();
+            running
+        } else {
+            kill();
+            start.spawn()
+        };
+        let out = running.wait();
+        assert_eq!(out.code, Some(1), "{out:#?}");
+        sandbox.verb(&["delete", "--force"]).ok();
+        sandbox.assert_clean();
+    };
+    for _ in 0..20 {
+        round(false);
+    }
+    if have("strace") {
+        round(true);
+    }
+}
+
+/// The bundle stands among the labels of state.json, where annotations stand too.
+#[test]
+fn an_annotation_called_bundle() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let mut config = bundle::minimal(&sandbox.cgroups_path(), "true");
+    config["annotations"] = serde_json::json!({ "bundle": "/etc", "a": "b" });
+    sandbox.write(&config);
+    sandbox.verb(&["create"]).ok();
+    let dir = sandbox.bundle().to_string_lossy().into_owned();
+    let state = sandbox.state().unwrap();
+    assert_eq!(state["bundle"], dir.as_str(), "{state}");
+    assert_eq!(state["annotations"]["a"], "b", "{state}");
+    let list: Value = serde_json::from_str(&sandbox.cntr(&["list", "-f", "json"]).ok().stdout).unwrap();
+    assert_eq!(list[0]["bundle"], dir.as_str(), "{list}");
+    sandbox.verb(&["delete", "--force"]).ok();
+    sandbox.assert_clean();
 }
 
 macro_rules! engines {

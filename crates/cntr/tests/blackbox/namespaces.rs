@@ -319,3 +319,171 @@ fn ordinary_user_with_limits() {
     );
     sandbox.assert_clean();
 }
+
+/// A sandbox with mounts of its own, all of them shared as systemd does it: in peer groups that the test has made, so
+/// that nothing reaches the machine's.
+fn with_shared_mounts() -> Sandbox {
+    let sandbox = Sandbox::with_view(View::Pids);
+    within(&sandbox, &["mount", "--make-rprivate", "/"]);
+    within(&sandbox, &["mount", "--make-rshared", "/"]);
+    sandbox
+}
+
+/// A program in the mount namespace of a sandbox with [`View::Pids`].
+fn within(sandbox: &Sandbox, argv: &[&str]) {
+    let pid = sandbox.host_pid().to_string();
+    host("nsenter", &[&["-t", pid.as_str(), "-m", "--"], argv].concat());
+}
+
+/// A root that is shared has to be made so in a peer group of its own: mounts of the container, and the unmounting of
+/// the old root with all that lies below it, are nothing to the host.
+#[test]
+fn shared_root_leaves_the_mounts_of_the_host_alone() {
+    if !root() {
+        return;
+    }
+    for propagation in ["shared", "rshared", "slave", "rslave", "private"] {
+        for user in [false, true] {
+            let sandbox = with_shared_mounts();
+            let mut config = config(&sandbox);
+            config["linux"]["rootfsPropagation"] = propagation.into();
+            if user {
+                own_directories(&sandbox, 100_000);
+                bundle::set(&mut config, "/linux/namespaces/-", Some(json!({ "type": "user" })));
+                let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
+                config["linux"]["uidMappings"] = map.clone();
+                config["linux"]["gidMappings"] = map;
+            }
+            config["process"]["args"][2] = "echo ran".into();
+            sandbox.write(&config);
+            let rootfs = sandbox.rootfs().to_string_lossy().into_owned();
+            within(&sandbox, &["mount", "--bind", &rootfs, &rootfs]);
+            let mounts = || read(format!("/proc/{}/mountinfo", sandbox.host_pid()));
+            let before = mounts();
+            let context = format!("{propagation}, user namespace: {user}");
+            let created = sandbox.verb(&["create", "--bundle", &sandbox.bundle().to_string_lossy()]).ok();
+            assert_eq!(mounts(), before, "{context}: created");
+            sandbox.verb(&["start"]).ok();
+            sandbox.wait_status("stopped");
+            assert_eq!(read(&created.stdout_file), "ran\n", "{context}");
+            sandbox.verb(&["delete"]).ok();
+            assert_eq!(mounts(), before, "{context}: deleted");
+            sandbox.assert_clean();
+        }
+    }
+}
+
+/// What rshared is for: a container that mounts for others (CSI drivers). Only what it mounts in the volume arrives.
+#[test]
+fn mounts_in_a_shared_volume_reach_the_host() {
+    if !root() {
+        return;
+    }
+    let sandbox = with_shared_mounts();
+    let volume = sandbox.path("volume");
+    std::fs::create_dir(&volume).unwrap();
+    within(&sandbox, &["mount", "-t", "tmpfs", "volume", &volume.to_string_lossy()]);
+    let script = "mkdir /mnt/made && mount -t tmpfs made /mnt/made && mkdir /tmp/own && mount -t tmpfs own /tmp/own";
+    let mut config = bundle::minimal(&sandbox.cgroups_path(), script);
+    config["linux"]["rootfsPropagation"] = "rshared".into();
+    for set in ["bounding", "effective", "permitted"] {
+        config["process"]["capabilities"][set] = json!(["CAP_SYS_ADMIN"]);
+    }
+    let bind = json!({ "destination": "/mnt", "type": "bind", "source": volume, "options": ["rbind", "rshared"] });
+    bundle::set(&mut config, "/mounts/-", Some(bind));
+    sandbox.write(&config);
+    let mounts = || read(format!("/proc/{}/mountinfo", sandbox.host_pid()));
+    let before = mounts();
+    sandbox.verb(&["run", "--bundle", &sandbox.bundle().to_string_lossy()]).ok();
+    let after = mounts();
+    let made: Vec<&str> = after.lines().filter(|l| !before.lines().any(|b| b == *l)).collect();
+    let point = volume.join("made");
+    assert!(made.len() == 1 && crate::support::words(made[0])[4] == point.to_string_lossy(), "{made:#?}");
+    assert!(before.lines().all(|b| after.lines().any(|a| a == b)), "{before}\n{after}");
+    sandbox.assert_clean();
+}
+
+/// In its own mount namespace the runtime would pivot away the root under itself and everybody else.
+#[test]
+fn the_mount_namespace_of_the_runtime_is_not_joined() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::with_view(View::Pids);
+    let state = || {
+        let mut names: Vec<_> = std::fs::read_dir(format!("/proc/{}/root", sandbox.host_pid()))
+            .unwrap()
+            .flatten()
+            .map(|e| e.file_name())
+            .collect();
+        names.sort();
+        (read(format!("/proc/{}/mountinfo", sandbox.host_pid())), names)
+    };
+    let before = state();
+    for path in ["/proc/self/ns/mnt", "/proc/1/ns/mnt"] {
+        let mut config = config(&sandbox);
+        config["process"]["args"][2] = "true".into();
+        join(&mut config, "mount", path);
+        let place = format!("linux.namespaces[{}].path", bundle::list(&config["linux"]["namespaces"]).len() - 1);
+        sandbox.write(&config);
+        for verb in ["create", "run"] {
+            let out = sandbox.verb(&[verb, "--bundle", &sandbox.bundle().to_string_lossy()]).run();
+            assert_eq!(state(), before, "{path}");
+            assert!(out.code == Some(1) && out.stderr.contains(&place), "{out:#?}");
+            sandbox.assert_clean();
+        }
+    }
+}
+
+/// The intermediate that joins namespaces fails while its parent waits to write its id map: what went wrong is the
+/// joining, and not the map of a process that has gone.
+#[test]
+fn a_namespace_that_cannot_be_joined_is_what_the_error_names() {
+    if !root() || !ordinary_users_can_unshare() {
+        return;
+    }
+    let sandbox = Sandbox::with_view(View::User(UID));
+    own_directories(&sandbox, UID);
+    let mut config = ordinary(UID, "true");
+    // it can be opened, being the runtime's own, and not be joined: that takes CAP_SYS_ADMIN over it
+    join(&mut config, "network", "/proc/self/ns/net");
+    let place = format!("linux.namespaces[{}].path", bundle::list(&config["linux"]["namespaces"]).len() - 1);
+    sandbox.write(&config);
+    for verb in ["create", "run"] {
+        let out = sandbox.verb(&[verb]).run();
+        assert_eq!(out.code, Some(1), "{out:#?}");
+        assert!(out.stderr.contains("setns") && out.stderr.contains(&place), "{out:#?}");
+        assert!(!out.stderr.contains("_map") && !out.stderr.contains("mapping"), "{out:#?}");
+        sandbox.assert_clean();
+    }
+}
+
+/// CVE-2023-25173 once more: where setgroups(2) is denied the groups have to go before that namespace is joined.
+#[test]
+fn groups_are_not_taken_into_a_joined_user_namespace() {
+    if !root() {
+        return;
+    }
+    let holder = Holder::new(&["-U", "-r"]);
+    let path = holder.path("user");
+    let proc = format!("/proc/{}", holder.0.id());
+    wait_for("the id maps", || (!read(format!("{proc}/uid_map")).is_empty()).then_some(()));
+    wait_for("the id maps", || (!read(format!("{proc}/gid_map")).is_empty()).then_some(()));
+    assert_eq!(read(format!("{proc}/setgroups")), "deny\n");
+    let sandbox = Sandbox::new();
+    let mut config = bundle::minimal(&sandbox.cgroups_path(), "id -G; exec sleep 1000");
+    join(&mut config, "user", &path);
+    sandbox.write(&config);
+    let created = sandbox.verb(&["create"]).wrapped(&["setpriv", "--groups", "4,24,1000", "--"]).ok();
+    let groups = || {
+        let status = read(format!("/proc/{}/status", sandbox.pid()));
+        status.lines().find_map(|l| l.strip_prefix("Groups:").map(|g| g.trim().to_owned()))
+    };
+    assert_eq!(groups().as_deref(), Some(""));
+    sandbox.verb(&["start"]).ok();
+    wait_for("the program", || read(&created.stdout_file).contains('\n').then_some(()));
+    assert_eq!(read(&created.stdout_file), "0\n");
+    assert_eq!(groups().as_deref(), Some(""));
+    sandbox.verb(&["delete", "--force"]).ok();
+    sandbox.assert_clean();
+}

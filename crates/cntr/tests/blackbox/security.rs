@@ -346,3 +346,137 @@ fn cgroup_path_stays_inside() {
     }
     sandbox.assert_clean();
 }
+
+/// `..` of the host's root is the root: a source that climbs there names the host's file, and never what an image has
+/// put at the same path.
+#[test]
+fn bind_sources_that_climb_to_the_root() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let before = canary(&sandbox);
+    let wanted = sandbox.path("wanted");
+    fs::write(&wanted, "the host's\n").unwrap();
+    let inside = wanted.strip_prefix("/").unwrap().to_str().unwrap().to_owned();
+    plant(&sandbox, &inside, sandbox.path("canary/file").to_str().unwrap());
+    let up = |dir: &Path| "../".repeat(dir.components().count() - 1) + &inside;
+    symlink(up(sandbox.dir()), sandbox.path("link")).unwrap();
+    symlink(format!("../../{}", up(sandbox.dir())), sandbox.path("higher")).unwrap();
+    let sources = [
+        sandbox.path("link").to_string_lossy().into_owned(),
+        sandbox.path("higher").to_string_lossy().into_owned(),
+        up(&sandbox.bundle()),
+        format!("../{}", up(&sandbox.bundle())),
+    ];
+    for source in sources {
+        for hooks in [json!({}), json!({ "createRuntime": [{ "path": "/bin/true" }] })] {
+            let mut config = bundle::minimal(&sandbox.cgroups_path(), "cat /mnt/x");
+            let bind = json!({ "destination": "/mnt/x", "type": "bind", "source": source, "options": ["bind"] });
+            bundle::set(&mut config, "/mounts/-", Some(bind));
+            config["hooks"] = hooks;
+            sandbox.write(&config);
+            let out = sandbox.verb(&["run"]).run();
+            unchanged(&sandbox, &before, &source, &out);
+            assert_eq!((out.code, out.stdout.as_str()), (Some(0), "the host's\n"), "{source}: {out:#?}");
+            sandbox.assert_clean();
+        }
+    }
+}
+
+/// The classic way out of a chroot, by a process that holds a directory above its new root. With --no-pivot and hooks it
+/// must end at the container's root all the same. "inside" shows that the attack itself worked.
+#[test]
+fn no_pivot_is_no_mere_chroot() {
+    if !root() {
+        return;
+    }
+    for kind in ["none", "prestart", "createRuntime", "createContainer"] {
+        let sandbox = Sandbox::new();
+        let before = canary(&sandbox);
+        let secret = sandbox.path("canary/file").to_string_lossy().into_owned();
+        fs::create_dir_all(sandbox.rootfs().join("esc/bin")).unwrap();
+        fs::create_dir_all(sandbox.rootfs().join("esc/proc")).unwrap();
+        fs::hard_link(sandbox.rootfs().join("bin/busybox"), sandbox.rootfs().join("esc/bin/busybox")).unwrap();
+        fs::write(sandbox.rootfs().join("etc/inside"), "inside\n").unwrap();
+        let up = "../".repeat(64);
+        let script = format!(
+            "exec 3</; chroot /esc /bin/busybox cat /proc/self/fd/3/etc/inside /proc/self/fd/3/{up}etc/inside \
+             /proc/self/fd/3/{up}{}",
+            &secret[1..]
+        );
+        let mut config = bundle::minimal(&sandbox.cgroups_path(), &script);
+        let proc = json!({ "destination": "/esc/proc", "type": "proc", "source": "proc" });
+        bundle::set(&mut config, "/mounts/-", Some(proc));
+        for set in ["bounding", "effective", "permitted"] {
+            config["process"]["capabilities"][set] = json!(["CAP_SYS_CHROOT"]);
+        }
+        if kind != "none" {
+            config["hooks"][kind] = json!([{ "path": "/bin/true" }]);
+        }
+        sandbox.write(&config);
+        for args in [&["run", "--no-pivot"][..], &["run"]] {
+            let out = sandbox.verb(args).run();
+            unchanged(&sandbox, &before, kind, &out);
+            assert_eq!((out.code, out.stdout.as_str()), (Some(1), "inside\ninside\n"), "{kind}: {out:#?}");
+            assert!(out.stderr.contains("No such file"), "{kind}: {out:#?}");
+            sandbox.assert_clean();
+        }
+    }
+}
+
+/// The image's /etc/passwd may be of any size: reading all of it would be an endless `create`, whose init must besides
+/// die with it.
+#[test]
+fn a_passwd_of_a_tebibyte() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let passwd = fs::File::create(sandbox.rootfs().join("etc/passwd")).unwrap();
+    passwd.set_len(1 << 40).unwrap();
+    sandbox.write(&bundle::minimal(&sandbox.cgroups_path(), "exec sleep 1000"));
+    for moment in [2, 5, 10, 20, 40, 80, 160] {
+        let running = sandbox.verb(&["create"]).spawn();
+        std::thread::sleep(std::time::Duration::from_millis(moment));
+        running.signal(nix::sys::signal::Signal::SIGKILL);
+        running.wait();
+        sandbox.verb(&["delete", "--force"]).ok();
+        sandbox.assert_clean();
+    }
+    let out = sandbox.verb(&["create"]).run();
+    assert!(out.took.as_secs() < 20, "{out:#?}");
+    sandbox.verb(&["delete", "--force"]).ok();
+    sandbox.assert_clean();
+}
+
+/// Profiles that are older than close_range(2) (Linux 5.9) and faccessat2(2) (5.8): the runtime's own calls after the
+/// filter is there must not need them.
+#[test]
+fn seccomp_profiles_without_newer_calls() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    for names in [&["close_range"][..], &["faccessat2"], &["close_range", "faccessat2"]] {
+        for errno in [nix::libc::EPERM, nix::libc::ENOSYS] {
+            for no_new_privileges in [false, true] {
+                let mut config = bundle::minimal(&sandbox.cgroups_path(), "echo ok");
+                config["process"]["noNewPrivileges"] = json!(no_new_privileges);
+                config["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+                    { "names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": errno }
+                ] });
+                sandbox.write(&config);
+                let out = sandbox.verb(&["run"]).run();
+                let context = format!("{names:?} {errno} {no_new_privileges}");
+                assert_eq!((out.code, out.stdout.as_str()), (Some(0), "ok\n"), "{context}: {out:#?}");
+                let created = sandbox.verb(&["create"]).ok();
+                sandbox.verb(&["start"]).ok();
+                sandbox.wait_status("stopped");
+                assert_eq!(crate::support::read(&created.stdout_file), "ok\n", "{context}");
+                sandbox.verb(&["delete"]).ok();
+                sandbox.assert_clean();
+            }
+        }
+    }
+}
