@@ -111,7 +111,7 @@ fn joined_user_namespace() {
 }
 
 /// Gives the directories of the rootfs (not busybox, which is a hard link that all tests share) to `uid`.
-fn own_directories(sandbox: &Sandbox, uid: u32) {
+pub(crate) fn own_directories(sandbox: &Sandbox, uid: u32) {
     host(
         "find",
         &[
