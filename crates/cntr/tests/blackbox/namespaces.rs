@@ -361,8 +361,9 @@ fn shared_root_leaves_the_mounts_of_the_host_alone() {
             let mounts = || read(format!("/proc/{}/mountinfo", sandbox.host_pid()));
             let before = mounts();
             let context = format!("{propagation}, user namespace: {user}");
-            let created = sandbox.verb(&["create", "--bundle", &sandbox.bundle().to_string_lossy()]).ok();
-            assert_eq!(mounts(), before, "{context}: created");
+            let created = sandbox.verb(&["create", "--bundle", &sandbox.bundle().to_string_lossy()]).run();
+            assert_eq!(mounts(), before, "{context}: {created:#?}");
+            assert_eq!(created.code, Some(0), "{context}: {created:#?}");
             sandbox.verb(&["start"]).ok();
             sandbox.wait_status("stopped");
             assert_eq!(read(&created.stdout_file), "ran\n", "{context}");
