@@ -53,7 +53,7 @@ pub(crate) struct Config {
     pub rootfs: String,
     pub namespaces: Vec<Namespace>,
     pub cgroups: CgroupNames,
-    /// Annotations as `key=value`, and `bundle=PATH`.
+    /// `bundle=PATH`, then the annotations as `key=value`.
     pub labels: Vec<String>,
     #[serde(rename = "Hooks")]
     pub hooks: Option<Hooks>,
@@ -123,13 +123,13 @@ impl Record {
         self.namespace_paths = paths.collect();
     }
 
+    /// The first label; an annotation that happens to be called `bundle` comes after it.
     pub fn bundle(&self) -> &str {
-        self.config.labels.iter().find_map(|l| l.strip_prefix("bundle=")).unwrap_or("")
+        self.config.labels.first().and_then(|label| label.strip_prefix("bundle=")).unwrap_or("")
     }
 
     pub fn annotations(&self) -> BTreeMap<&str, &str> {
-        let pairs = self.config.labels.iter().filter_map(|label| label.split_once('='));
-        pairs.filter(|(key, _)| *key != "bundle").collect()
+        self.config.labels.iter().skip(1).filter_map(|label| label.split_once('=')).collect()
     }
 
     /// Whether init is pid 1 of a namespace of its own, so that all processes die with it.
