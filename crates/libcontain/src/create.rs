@@ -19,7 +19,7 @@ use crate::container::Container;
 use crate::error::{At, Error, Kind, errno_text};
 use crate::fault::Fault;
 use crate::plan::cgroup::Dir;
-use crate::plan::{self, Bind, Image, Maps, Need, Op, Open, Plan, Step, Tree};
+use crate::plan::{self, Bind, ContainerHook, Image, Maps, Need, Op, Open, Plan, Step, Tree};
 use crate::runtime::{CreateOptions, Id};
 use crate::spawn::{Event, Failure, Init, Launch, spawn};
 use crate::state::{self, Record, StateDir};
@@ -173,6 +173,11 @@ impl Making<'_> {
         }
     }
 
+    fn asks_for_cpus(&self) -> bool {
+        let resources = self.bundle.spec().linux().as_ref().and_then(|l| l.resources().as_ref());
+        resources.and_then(|r| r.cpu().as_ref()).is_some_and(|cpu| cpu.cpus().is_some())
+    }
+
     /// Words a failed step: the frame that callers know, the config path, the system call, the errno.
     fn describe(&self, failure: &Failure, fds: &[OwnedFd]) -> Error {
         let step = failure.step.and_then(|number| self.plan.steps.get(number));
@@ -185,19 +190,7 @@ impl Making<'_> {
                 let text = self.plan.images.last().map_or_else(String::new, |image| program_error(image, failure));
                 Error::new(Kind::Exec, format!("{at}: {text}"))
             }
-            Op::Hook(hook) => {
-                let why = said(failure);
-                let why =
-                    why.split_once("hook #").and_then(|(_, w)| w.split_once(": ")).map_or(why.as_str(), |(_, w)| w);
-                let [_, output, errors] = hook.stdio.map(|slot| fds.get(slot.0).and_then(|fd| fd.try_clone().ok()));
-                let why = match (output, errors) {
-                    (Some(output), Some(errors)) if why.starts_with("exit status") || why.starts_with("signal") => {
-                        hooks::with_output(why, output.into(), errors.into())
-                    }
-                    _ => why.to_owned(),
-                };
-                hooks::failed(hook.list, hook.index, &why)
-            }
+            Op::Hook(hook) => hook_error(hook, failure, fds),
             Op::SetNs(slot, kind) => {
                 let path = self.plan.needs.get(slot.0).and_then(|need| match &need.what {
                     Open::Namespace { path, .. } => Some(path.to_string_lossy()),
@@ -205,6 +198,10 @@ impl Making<'_> {
                 });
                 let (kind, path) = (plan::namespace_names(*kind), path.unwrap_or_default());
                 Error::new(Kind::Os, format!("{at}.path: joining {kind} namespace {path}: {}", said(failure)))
+            }
+            Op::Scheduler(_) if failure.errno == libc::EPERM && self.asks_for_cpus() => {
+                let text = "process scheduler can't be used together with AllowedCPUs";
+                Error::new(Kind::Os, format!("{at}: {text}: {}", said(failure)))
             }
             Op::User { groups: Some(groups), .. } if failure.call == "setgroups" && failure.errno == libc::EINVAL => {
                 let text =
@@ -234,6 +231,20 @@ impl Making<'_> {
         let error = if failure.errno == 0 { error } else { error.with_errno(failure.errno) };
         error.with_at(at).within(INIT_FRAME)
     }
+}
+
+/// A hook inside the container: what it wrote is in its memfds.
+fn hook_error(hook: &ContainerHook, failure: &Failure, fds: &[OwnedFd]) -> Error {
+    let why = said(failure);
+    let why = why.split_once("hook #").and_then(|(_, w)| w.split_once(": ")).map_or(why.as_str(), |(_, w)| w);
+    let [_, output, errors] = hook.stdio.map(|slot| fds.get(slot.0).and_then(|fd| fd.try_clone().ok()));
+    let why = match (output, errors) {
+        (Some(output), Some(errors)) if why.starts_with("exit status") || why.starts_with("signal") => {
+            hooks::with_output(why, output.into(), errors.into())
+        }
+        _ => why.to_owned(),
+    };
+    hooks::failed(hook.list, hook.index, &why)
 }
 
 /// Init is dead without a word.

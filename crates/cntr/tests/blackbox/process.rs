@@ -337,3 +337,39 @@ fn ps_shows_the_tree() {
     sandbox.verb(&["delete", "-f"]).ok();
     sandbox.assert_clean();
 }
+
+/// What the process is tuned with, read by itself: execution domain, policy and nice value (fields 41 and 19 of its stat),
+/// I/O priority, memory policy.
+#[test]
+fn scheduling_and_placement() {
+    if !root() {
+        return;
+    }
+    let script = "uname -m; cut -d' ' -f19,41 /proc/self/stat; busybox ionice -p 1; head -n 1 /proc/self/numa_maps";
+    let seen = |edit: &dyn Fn(&mut Value)| {
+        let sandbox = Sandbox::new();
+        let mut config = bundle::minimal(&sandbox.cgroups_path(), script);
+        edit(&mut config);
+        sandbox.write(&config);
+        let lines: Vec<String> = sandbox.run_ok().stdout.lines().map(str::to_owned).collect();
+        sandbox.assert_clean();
+        lines
+    };
+    let tuned = seen(&|c| {
+        c["process"]["scheduler"] = json!({ "policy": "SCHED_BATCH", "nice": 7 });
+        c["process"]["ioPriority"] = json!({ "class": "IOPRIO_CLASS_IDLE", "priority": 4 });
+        c["linux"]["personality"] = json!({ "domain": "LINUX32" });
+        c["linux"]["memoryPolicy"] = json!({ "mode": "MPOL_BIND", "nodes": "0" });
+    });
+    assert_eq!(tuned[1..3], ["7 3", "idle"], "{tuned:?}");
+    if cfg!(target_arch = "x86_64") {
+        assert_eq!(tuned[0], "i686", "{tuned:?}");
+    }
+    let plain = seen(&|_| ());
+    assert_eq!(plain[1..3], ["0 0", "none: prio 0"], "{plain:?}");
+    assert_eq!(plain[0], std::env::consts::ARCH, "{plain:?}");
+    // Kernels without NUMA have no such file.
+    if let (Some(tuned), Some(plain)) = (tuned.get(3), plain.get(3)) {
+        assert_eq!((words(tuned)[1], words(plain)[1]), ("bind:0", "default"));
+    }
+}

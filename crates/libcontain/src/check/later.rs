@@ -28,8 +28,6 @@ fn of_process(p: &Process) -> Vec<(&'static str, bool)> {
         ("process.terminal", p.terminal() == Some(true)),
         ("process.apparmorProfile", given(p.apparmor_profile())),
         ("process.selinuxLabel", given(p.selinux_label())),
-        ("process.scheduler", p.scheduler().is_some()),
-        ("process.ioPriority", p.io_priority().is_some()),
     ]
 }
 
@@ -39,8 +37,6 @@ fn of_linux(l: &Linux) -> Vec<(&'static str, bool)> {
         ("linux.netDevices", l.net_devices().as_ref().is_some_and(|d| !d.is_empty())),
         ("linux.timeOffsets", l.time_offsets().as_ref().is_some_and(|o| !o.is_empty())),
         ("linux.intelRdt", l.intel_rdt().as_ref().is_some_and(is_set)),
-        ("linux.memoryPolicy", l.memory_policy().is_some()),
-        ("linux.personality", l.personality().is_some()),
     ]
 }
 
@@ -92,8 +88,6 @@ mod tests {
             (json!({"process": {"terminal": true}}), "process.terminal"),
             (json!({"process": {"apparmorProfile": "x"}}), "process.apparmorProfile"),
             (json!({"process": {"selinuxLabel": "x"}}), "process.selinuxLabel"),
-            (json!({"process": {"scheduler": {"policy": "SCHED_RR"}}}), "process.scheduler"),
-            (json!({"process": {"ioPriority": {"class": "IOPRIO_CLASS_RT"}}}), "process.ioPriority"),
             (json!({"linux": {"mountLabel": "x"}}), "linux.mountLabel"),
             (json!({"linux": {"netDevices": {"eth0": {}}}}), "linux.netDevices"),
             (json!({"linux": {"intelRdt": {"closID": "x"}}}), "linux.intelRdt"),
@@ -101,8 +95,6 @@ mod tests {
             (json!({"linux": {"intelRdt": {"l3CacheSchema": "x"}}}), "linux.intelRdt"),
             (json!({"linux": {"intelRdt": {"memBwSchema": "x"}}}), "linux.intelRdt"),
             (json!({"linux": {"intelRdt": {"enableMonitoring": true}}}), "linux.intelRdt"),
-            (json!({"linux": {"memoryPolicy": {"mode": "MPOL_LOCAL"}}}), "linux.memoryPolicy"),
-            (json!({"linux": {"personality": {"domain": "LINUX32"}}}), "linux.personality"),
             (
                 json!({"linux": {"timeOffsets": {"boottime": {"secs": 1}}, "namespaces": [{"type": "time"}]}}),
                 "linux.timeOffsets",

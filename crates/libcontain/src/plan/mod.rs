@@ -16,6 +16,7 @@ mod program;
 mod rootfs;
 pub mod seccomp;
 mod show;
+pub mod tuning;
 
 use std::ffi::CString;
 use std::path::Path;
@@ -317,6 +318,7 @@ impl<'a> Planner<'a> {
         if no_new_privs {
             self.step(At::field("process.noNewPrivileges"), Op::NoNewPrivs);
         }
+        self.tuning(process);
         for (i, limit) in process::rlimits(process.rlimits().as_deref().unwrap_or(&[])).into_iter().enumerate() {
             let at = At::item("process.rlimits[#]", i);
             self.step(at, Op::Rlimit(limit.resource, limit.soft, limit.hard));

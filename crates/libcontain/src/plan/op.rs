@@ -8,6 +8,7 @@ use std::ffi::CString;
 
 use crate::error::At;
 use crate::plan::seccomp::Filter;
+use crate::plan::tuning::{MemoryPolicy, Scheduler};
 
 /// The n-th entry of [`Plan::needs`](super::Plan::needs): an open descriptor by the time steps run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -318,6 +319,14 @@ pub enum Op {
     Mask(CString),
     /// `prctl(PR_SET_NO_NEW_PRIVS)`.
     NoNewPrivs,
+    /// `sched_setattr(2)`.
+    Scheduler(Scheduler),
+    /// `ioprio_set(2)` of the process group.
+    IoPriority(u32),
+    /// `personality(2)`.
+    Personality(u32),
+    /// `set_mempolicy(2)`.
+    MemoryPolicy(MemoryPolicy),
     /// `prlimit(2)`: resource, soft, hard.
     Rlimit(u32, u64, u64),
     /// Load the filter.

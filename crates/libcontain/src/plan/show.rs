@@ -188,6 +188,18 @@ impl fmt::Display for Op {
             Op::Readonly(path) => write!(f, "read-only {}", text(path)),
             Op::Mask(path) => write!(f, "mask {}", text(path)),
             Op::NoNewPrivs => f.write_str("no_new_privs"),
+            Op::Scheduler(s) => {
+                let [runtime, deadline, period] = s.times;
+                write!(
+                    f,
+                    "scheduler policy {} flags {:#x} nice {} priority {}",
+                    s.policy, s.flags, s.nice, s.priority
+                )?;
+                write!(f, " runtime {runtime} deadline {deadline} period {period}")
+            }
+            Op::IoPriority(priority) => write!(f, "ioprio {priority:#x}"),
+            Op::Personality(domain) => write!(f, "personality {domain:#x}"),
+            Op::MemoryPolicy(policy) => write!(f, "mempolicy {:#x} nodes {:x?}", policy.mode, policy.nodes),
             Op::Rlimit(resource, soft, hard) => write!(f, "rlimit {resource} {soft} {hard}"),
             Op::Seccomp(filter) => {
                 write!(f, "seccomp {} instructions, flags {:#x}", filter.program.len(), filter.flags)

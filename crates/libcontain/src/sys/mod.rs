@@ -13,6 +13,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::io::{Errno, Result};
 
 use crate::plan::seccomp::Insn;
+use crate::plan::tuning::Scheduler;
 
 fn check(ret: c_long) -> Result<c_long> {
     if ret >= 0 {
@@ -213,6 +214,47 @@ pub(crate) fn setresgid(gid: u32) -> Result<()> {
 pub(crate) fn setresuid(uid: u32) -> Result<()> {
     // SAFETY: no memory is passed.
     check(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) }).map(drop)
+}
+
+/// `sched_setattr(2)` of this thread, Linux 3.14.
+pub(crate) fn sched_setattr(scheduler: &Scheduler) -> Result<()> {
+    #[repr(C)]
+    struct SchedAttr {
+        size: u32,
+        policy: u32,
+        flags: u64,
+        nice: i32,
+        priority: u32,
+        times: [u64; 3],
+    }
+    const SIZE: u32 = 48; // SCHED_ATTR_SIZE_VER0
+    const { assert!(size_of::<SchedAttr>() == SIZE as usize) };
+    let Scheduler { policy, flags, nice, priority, times } = *scheduler;
+    let attr = SchedAttr { size: SIZE, policy, flags, nice, priority, times };
+    // SAFETY: the kernel reads as many bytes as `size` says.
+    check(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attr, 0) }).map(drop)
+}
+
+/// `ioprio_set(2)` of the calling process's group.
+pub(crate) fn ioprio_set(priority: u32) -> Result<()> {
+    const IOPRIO_WHO_PGRP: i32 = 2;
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PGRP, 0, priority) }).map(drop)
+}
+
+/// `personality(2)`.
+pub(crate) fn personality(domain: u32) -> Result<()> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::syscall(libc::SYS_personality, domain) }).map(drop)
+}
+
+/// `set_mempolicy(2)`; no nodes is no mask.
+pub(crate) fn set_mempolicy(mode: u32, nodes: &[u64]) -> Result<()> {
+    let mask = if nodes.is_empty() { std::ptr::null() } else { nodes.as_ptr() };
+    // The kernel takes one bit less than it is told (set_mempolicy(2), BUGS).
+    let bits = if nodes.is_empty() { 0 } else { nodes.len() * 64 + 1 };
+    // SAFETY: the kernel reads the words that hold `bits - 1` bits, which is all of `nodes`.
+    check(unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, mask, bits) }).map(drop)
 }
 
 /// `prlimit(2)` of this process. `u64::MAX` is infinity.
