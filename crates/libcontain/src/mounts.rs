@@ -99,6 +99,10 @@ pub(crate) fn bind(stage: &mut Stage<'_>, bind: &Bind) -> Result<()> {
             result => result?,
         }
     }
+    let attr = MountAttr { set: bind.tree_set, clear: bind.tree_clear, ..MountAttr::default() };
+    if attr != MountAttr::default() {
+        set_attributes(tree, true, attr)?;
+    }
     for flags in &bind.propagation {
         set_propagation(tree, *flags)?;
     }

@@ -404,6 +404,55 @@ fn mounts_in_a_shared_volume_reach_the_host() {
     sandbox.assert_clean();
 }
 
+/// `ro` makes the top of a tree read-only, `rro` all of it (Kubernetes' recursiveReadOnly); the host's own mounts stay
+/// as they are. On a single new mount the words for the tree are words for the mount.
+#[test]
+fn attributes_of_a_whole_tree() {
+    if !root() {
+        return;
+    }
+    let table = [
+        (vec!["rbind", "ro"], "mount", ["ro", "rw"]),
+        (vec!["rbind", "rro", "rnoexec", "rnodev"], "mount", ["ro,nodev,noexec", "ro,nodev,noexec"]),
+        (vec!["rbind", "rro", "rrw", "rnosuid", "rsuid", "rnosuid"], "mount", ["rw,nosuid", "rw,nosuid"]),
+        (vec!["rbind", "noexec", "rro"], "mount", ["ro,noexec", "ro"]),
+        (vec!["rbind", "rnoatime", "rnosymfollow"], "mount", ["rw,noatime,nosymfollow", "rw,noatime,nosymfollow"]),
+        (vec!["rbind", "rnoatime", "rstrictatime"], "strict", ["rw", "rw"]),
+        (vec!["bind", "rro"], "single", ["ro", ""]),
+        (vec!["rro", "rnodev", "noexec", "rexec"], "tmpfs", ["ro,nodev", ""]),
+    ];
+    for (options, kind, wanted) in table {
+        let sandbox = with_shared_mounts();
+        let volume = sandbox.path("volume");
+        std::fs::create_dir(&volume).unwrap();
+        within(&sandbox, &["mount", "-t", "tmpfs", "volume", &volume.to_string_lossy()]);
+        let below = volume.join("below");
+        within(&sandbox, &["mkdir", &below.to_string_lossy()]);
+        within(&sandbox, &["mount", "-t", "tmpfs", "below", &below.to_string_lossy()]);
+        let mounts = || read(format!("/proc/{}/mountinfo", sandbox.host_pid()));
+        let before = mounts();
+        let mut config = bundle::minimal(&sandbox.cgroups_path(), "cat /proc/self/mountinfo");
+        let (fstype, source) = if kind == "tmpfs" { ("tmpfs", "x".into()) } else { ("bind", volume.to_string_lossy()) };
+        let mount = json!({ "destination": "/mnt", "type": fstype, "source": source, "options": options });
+        bundle::set(&mut config, "/mounts/-", Some(mount));
+        sandbox.write(&config);
+        let out = sandbox.verb(&["run", "--bundle", &sandbox.bundle().to_string_lossy()]).run();
+        assert_eq!(out.code, Some(0), "{options:?}: {out:#?}");
+        let found = ["/mnt", "/mnt/below"].map(|point| {
+            let line = out.stdout.lines().map(crate::support::words).find(|words| words[4] == point);
+            line.map_or(String::new(), |words| words[5].replace(",relatime", ""))
+        });
+        assert_eq!(found, wanted, "{options:?}: {out:#?}");
+        assert_eq!(out.stdout.contains("/mnt/below"), kind != "single" && kind != "tmpfs", "{options:?}");
+        if kind == "strict" {
+            let times = out.stdout.lines().filter(|line| line.contains(" /mnt") && line.contains("atime"));
+            assert_eq!(times.count(), 0, "strict is neither relatime nor noatime: {out:#?}");
+        }
+        assert_eq!(mounts(), before, "{options:?}: the host's");
+        sandbox.assert_clean();
+    }
+}
+
 /// In its own mount namespace the runtime would pivot away the root under itself and everybody else.
 #[test]
 fn the_mount_namespace_of_the_runtime_is_not_joined() {

@@ -100,8 +100,8 @@ mod tests {
                 "linux.timeOffsets",
             ),
             (
-                json!({"mounts": [{"destination": "/a", "type": "tmpfs", "options": ["rro", "tmpcopyup"]}]}),
-                "mounts[0].options: \"rro\", \"tmpcopyup\"",
+                json!({"mounts": [{"destination": "/a", "type": "tmpfs", "options": ["idmap", "tmpcopyup"]}]}),
+                "mounts[0].options: \"idmap\", \"tmpcopyup\"",
             ),
             (
                 json!({"mounts": [{"destination": "/a", "type": "tmpfs", "uidMappings": [{"size": 1}]}]}),

@@ -452,7 +452,6 @@ pub(crate) mod libc_flag {
     pub const ATTR_NOSUID: u64 = 0x2;
     pub const ATTR_NODEV: u64 = 0x4;
     pub const ATTR_NOEXEC: u64 = 0x8;
-    pub const ATTR_ATIME: u64 = 0x70;
     pub const ATTR_NOATIME: u64 = 0x10;
     pub const ATTR_STRICTATIME: u64 = 0x20;
     pub const ATTR_NODIRATIME: u64 = 0x80;

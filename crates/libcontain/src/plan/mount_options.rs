@@ -56,6 +56,10 @@ pub struct Options {
     pub set: u64,
     /// Mount attributes that were cleared explicitly; all of [`attr::ATIME`] as soon as one word spoke of it.
     pub clear: u64,
+    /// As `set`, of the mount and of all below it (`rro`, `rnodev` ...); after `set` and `clear`.
+    pub tree_set: u64,
+    /// As `clear`, likewise.
+    pub tree_clear: u64,
     /// Flags for the superblock of a new file system: parameter names for `FSCONFIG_SET_FLAG`.
     pub sb_flags: Vec<&'static str>,
     /// Propagation types ([`propagation`]), each to be set on its own and in this order.
@@ -67,25 +71,39 @@ pub struct Options {
 }
 
 impl Options {
-    /// Whether any attribute or superblock flag was asked for or against. A bind where none was keeps those of
-    /// its source; one where any was gets exactly the requested ones.
+    /// The same for a mount with nothing below it, where the words for the whole tree are words for the mount.
     #[must_use]
-    pub fn has_attributes(&self) -> bool {
-        self.set != 0 || self.clear != 0 || !self.sb_flags.is_empty()
+    pub fn of_one_mount(self) -> Self {
+        Self {
+            set: self.set & !self.tree_clear | self.tree_set,
+            clear: self.clear & !self.tree_set | self.tree_clear,
+            tree_set: 0,
+            tree_clear: 0,
+            ..self
+        }
     }
 }
 
-/// What a word does.
+/// A change of mount attributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Effect {
-    /// Sets mount attributes.
+enum Change {
+    /// Sets them.
     Set(u64),
-    /// Clears mount attributes.
+    /// Clears them.
     Clear(u64),
     /// Sets the [`attr::ATIME`] field to a value.
     Atime(u64),
     /// Takes back that value, leaving `relatime`.
     NoAtime(u64),
+}
+
+/// What a word does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    /// Changes the mount.
+    Own(Change),
+    /// Changes it and every mount below it that comes with it.
+    Tree(Change),
     /// `ro` and `rw` are for the mount and for the superblock, as in mount(2).
     ReadOnly(bool),
     /// Sets a flag of the superblock.
@@ -102,69 +120,70 @@ enum Effect {
     NotYet,
 }
 
-use Effect::{Atime, Bind, BindAll, Clear, NoAtime, NoSb, NotYet, Nothing, Propagation, ReadOnly, Remount, Sb, Set};
+use Change::{Atime, Clear, NoAtime, Set};
+use Effect::{Bind, BindAll, NoSb, NotYet, Nothing, Own, Propagation, ReadOnly, Remount, Sb, Tree};
 
-/// Every word, sorted. The recursive ones (`rro` ...) want mount_setattr(2) with `AT_RECURSIVE`.
+/// Every word, sorted.
 const WORDS: &[(&str, Effect)] = &[
     ("async", NoSb("sync")),
-    ("atime", NoAtime(attr::NOATIME)),
+    ("atime", Own(NoAtime(attr::NOATIME))),
     ("bind", Bind),
     ("defaults", Nothing),
-    ("dev", Clear(attr::NODEV)),
-    ("diratime", Clear(attr::NODIRATIME)),
+    ("dev", Own(Clear(attr::NODEV))),
+    ("diratime", Own(Clear(attr::NODIRATIME))),
     ("dirsync", Sb("dirsync")),
-    ("exec", Clear(attr::NOEXEC)),
+    ("exec", Own(Clear(attr::NOEXEC))),
     ("idmap", NotYet),
     ("iversion", Nothing),
     ("lazytime", Sb("lazytime")),
     ("loud", Nothing),
     ("mand", Sb("mand")),
-    ("noatime", Atime(attr::NOATIME)),
-    ("nodev", Set(attr::NODEV)),
-    ("nodiratime", Set(attr::NODIRATIME)),
-    ("noexec", Set(attr::NOEXEC)),
+    ("noatime", Own(Atime(attr::NOATIME))),
+    ("nodev", Own(Set(attr::NODEV))),
+    ("nodiratime", Own(Set(attr::NODIRATIME))),
+    ("noexec", Own(Set(attr::NOEXEC))),
     ("noiversion", Nothing),
     ("nolazytime", NoSb("lazytime")),
     ("nomand", NoSb("mand")),
-    ("norelatime", NoAtime(0)),
-    ("nostrictatime", NoAtime(attr::STRICTATIME)),
-    ("nosuid", Set(attr::NOSUID)),
-    ("nosymfollow", Set(attr::NOSYMFOLLOW)),
+    ("norelatime", Own(NoAtime(0))),
+    ("nostrictatime", Own(NoAtime(attr::STRICTATIME))),
+    ("nosuid", Own(Set(attr::NOSUID))),
+    ("nosymfollow", Own(Set(attr::NOSYMFOLLOW))),
     ("private", Propagation(propagation::PRIVATE)),
-    ("ratime", NotYet),
+    ("ratime", Tree(NoAtime(attr::NOATIME))),
     ("rbind", BindAll),
-    ("rdev", NotYet),
-    ("rdiratime", NotYet),
-    ("relatime", Atime(0)),
+    ("rdev", Tree(Clear(attr::NODEV))),
+    ("rdiratime", Tree(Clear(attr::NODIRATIME))),
+    ("relatime", Own(Atime(0))),
     ("remount", Remount),
-    ("rexec", NotYet),
+    ("rexec", Tree(Clear(attr::NOEXEC))),
     ("ridmap", NotYet),
-    ("rnoatime", NotYet),
-    ("rnodev", NotYet),
-    ("rnodiratime", NotYet),
-    ("rnoexec", NotYet),
-    ("rnorelatime", NotYet),
-    ("rnostrictatime", NotYet),
-    ("rnosuid", NotYet),
-    ("rnosymfollow", NotYet),
+    ("rnoatime", Tree(Atime(attr::NOATIME))),
+    ("rnodev", Tree(Set(attr::NODEV))),
+    ("rnodiratime", Tree(Set(attr::NODIRATIME))),
+    ("rnoexec", Tree(Set(attr::NOEXEC))),
+    ("rnorelatime", Tree(NoAtime(0))),
+    ("rnostrictatime", Tree(NoAtime(attr::STRICTATIME))),
+    ("rnosuid", Tree(Set(attr::NOSUID))),
+    ("rnosymfollow", Tree(Set(attr::NOSYMFOLLOW))),
     ("ro", ReadOnly(true)),
     ("rprivate", Propagation(propagation::PRIVATE | propagation::REC)),
-    ("rrelatime", NotYet),
-    ("rro", NotYet),
-    ("rrw", NotYet),
+    ("rrelatime", Tree(Atime(0))),
+    ("rro", Tree(Set(attr::RDONLY))),
+    ("rrw", Tree(Clear(attr::RDONLY))),
     ("rshared", Propagation(propagation::SHARED | propagation::REC)),
     ("rslave", Propagation(propagation::SLAVE | propagation::REC)),
-    ("rstrictatime", NotYet),
-    ("rsuid", NotYet),
-    ("rsymfollow", NotYet),
+    ("rstrictatime", Tree(Atime(attr::STRICTATIME))),
+    ("rsuid", Tree(Clear(attr::NOSUID))),
+    ("rsymfollow", Tree(Clear(attr::NOSYMFOLLOW))),
     ("runbindable", Propagation(propagation::UNBINDABLE | propagation::REC)),
     ("rw", ReadOnly(false)),
     ("shared", Propagation(propagation::SHARED)),
     ("silent", Nothing),
     ("slave", Propagation(propagation::SLAVE)),
-    ("strictatime", Atime(attr::STRICTATIME)),
-    ("suid", Clear(attr::NOSUID)),
-    ("symfollow", Clear(attr::NOSYMFOLLOW)),
+    ("strictatime", Own(Atime(attr::STRICTATIME))),
+    ("suid", Own(Clear(attr::NOSUID))),
+    ("symfollow", Own(Clear(attr::NOSYMFOLLOW))),
     ("sync", Sb("sync")),
     ("tmpcopyup", NotYet),
     ("unbindable", Propagation(propagation::UNBINDABLE)),
@@ -194,24 +213,12 @@ pub fn known_words() -> impl Iterator<Item = &'static str> {
 
 fn apply(out: &mut Options, word: &'static str, effect: Effect) {
     match effect {
-        Set(bits) => attributes(out, bits, 0),
-        Clear(bits) => attributes(out, 0, bits),
-        Atime(value) => {
-            attributes(out, 0, attr::ATIME);
-            out.set |= value;
-        }
-        NoAtime(value) => {
-            let kept = out.set & attr::ATIME;
-            attributes(out, 0, attr::ATIME);
-            out.set |= if kept == value { 0 } else { kept };
-        }
-        ReadOnly(true) => {
-            attributes(out, attr::RDONLY, 0);
-            superblock(out, "ro", true);
-        }
-        ReadOnly(false) => {
-            attributes(out, 0, attr::RDONLY);
-            superblock(out, "ro", false);
+        Own(change) => attributes(&mut out.set, &mut out.clear, change),
+        Tree(change) => attributes(&mut out.tree_set, &mut out.tree_clear, change),
+        ReadOnly(on) => {
+            let change = if on { Set(attr::RDONLY) } else { Clear(attr::RDONLY) };
+            attributes(&mut out.set, &mut out.clear, change);
+            superblock(out, "ro", on);
         }
         Sb(flag) => superblock(out, flag, true),
         NoSb(flag) => superblock(out, flag, false),
@@ -224,9 +231,17 @@ fn apply(out: &mut Options, word: &'static str, effect: Effect) {
     }
 }
 
-fn attributes(out: &mut Options, set: u64, clear: u64) {
-    out.set = (out.set | set) & !clear;
-    out.clear = (out.clear | clear) & !set;
+/// Keeps both lists without a bit in common, except for [`attr::ATIME`], which is cleared to be set.
+fn attributes(set: &mut u64, clear: &mut u64, change: Change) {
+    let kept = *set & attr::ATIME;
+    let (on, off) = match change {
+        Set(bits) => (bits, 0),
+        Clear(bits) => (0, bits),
+        Atime(value) => (value, attr::ATIME),
+        NoAtime(value) => (if kept == value { 0 } else { kept }, attr::ATIME),
+    };
+    *set = *set & !off | on;
+    *clear = *clear & !on | off;
 }
 
 fn superblock(out: &mut Options, flag: &'static str, on: bool) {
@@ -271,11 +286,12 @@ mod tests {
                      nodiratime noexec noiversion nolazytime nomand norelatime nostrictatime nosuid nosymfollow rbind \
                      relatime remount ro rw silent strictatime suid symfollow sync";
         let propagation = "shared slave private unbindable rshared rslave rprivate runbindable";
-        let later = "rro rrw rnosuid rsuid rnodev rdev rnoexec rexec rdiratime rnodiratime rrelatime rnorelatime \
-                     ratime rnoatime rstrictatime rnostrictatime rsymfollow rnosymfollow tmpcopyup idmap ridmap";
+        let tree = "rro rrw rnosuid rsuid rnodev rdev rnoexec rexec rdiratime rnodiratime rrelatime rnorelatime \
+                     ratime rnoatime rstrictatime rnostrictatime rsymfollow rnosymfollow";
+        let later = "tmpcopyup idmap ridmap";
         let count = |list: &str| list.split(' ').count();
-        assert_eq!(words.len(), count(flags) + count(propagation) + count(later));
-        for word in flags.split(' ').chain(propagation.split(' ')) {
+        assert_eq!(words.len(), count(flags) + count(propagation) + count(tree) + count(later));
+        for word in flags.split(' ').chain(propagation.split(' ')).chain(tree.split(' ')) {
             let found = of(word);
             assert!(found.data.is_empty() && found.unsupported.is_empty(), "{word}");
             assert!(known_words().any(|w| w == word), "{word}");
@@ -335,6 +351,33 @@ mod tests {
     }
 
     #[test]
+    fn a_recursive_word_is_the_plain_one_for_the_whole_tree() {
+        for (word, effect) in WORDS {
+            let Tree(change) = effect else { continue };
+            let plain =
+                WORDS.iter().find(|(plain, _)| Some(*plain) == word.strip_prefix('r')).map(|(_, effect)| *effect);
+            match *word {
+                "rro" => assert_eq!((plain, *change), (Some(ReadOnly(true)), Set(attr::RDONLY))),
+                "rrw" => assert_eq!((plain, *change), (Some(ReadOnly(false)), Clear(attr::RDONLY))),
+                _ => assert_eq!(plain, Some(Own(*change)), "{word}"),
+            }
+        }
+        let table = [
+            ("rro", 1, 0),
+            ("rro rrw", 0, 1),
+            ("rnosuid rnodev rdev", 2, 4),
+            ("rnoatime", 0x10, 0x70),
+            ("rnoatime rstrictatime", 0x20, 0x70),
+            ("rnoatime ratime", 0, 0x70),
+            ("rstrictatime rrelatime", 0, 0x70),
+        ];
+        for (words, tree_set, tree_clear) in table {
+            assert_eq!(of(words), Options { tree_set, tree_clear, ..Options::default() }, "{words}");
+        }
+        assert_eq!(of("rw rro"), Options { clear: 1, tree_set: 1, ..Options::default() }, "side by side");
+    }
+
+    #[test]
     fn later_words_override_earlier_ones() {
         let table = [
             ("ro rw", 0, 1, vec![]),
@@ -360,12 +403,12 @@ mod tests {
     }
 
     #[test]
-    fn a_bind_with_attributes_is_told_from_one_without() {
-        for words in ["bind", "rbind rprivate", "bind defaults", "bind remount"] {
-            assert!(!of(words).has_attributes(), "{words}");
-        }
-        for words in ["bind ro", "bind rw", "bind suid", "bind relatime", "bind sync"] {
-            assert!(of(words).has_attributes(), "{words}");
+    fn on_one_mount_the_words_for_the_tree_are_for_the_mount() {
+        let table =
+            [("ro rrw", 0, 1), ("rw rro", 1, 0), ("nodev rnoatime", 0x14, 0x70), ("noatime rstrictatime", 0x20, 0x70)];
+        for (words, set, clear) in table {
+            let one = of(words).of_one_mount();
+            assert_eq!((one.set, one.clear, one.tree_set, one.tree_clear), (set, clear, 0, 0), "{words}");
         }
     }
 

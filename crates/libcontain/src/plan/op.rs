@@ -142,6 +142,10 @@ pub struct Bind {
     pub clear: u64,
     /// `MOUNT_ATTR_*` to clear because a remount with given flags drops the others; a user namespace may forbid that.
     pub drop: u64,
+    /// `MOUNT_ATTR_*` to set on the mount and all below it, after the others.
+    pub tree_set: u64,
+    /// Likewise to clear.
+    pub tree_clear: u64,
     /// Propagation words, in order (`MS_*`, with `MS_REC`).
     pub propagation: Vec<u64>,
     /// One of the few files of procfs that may be covered.

@@ -10,7 +10,7 @@ use std::path::Path;
 use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType, Mount};
 
 use super::libc_flag::{
-    ATTR_ATIME, ATTR_NOATIME, ATTR_NODEV, ATTR_NODIRATIME, ATTR_NOEXEC, ATTR_NOSUID, ATTR_NOSYMFOLLOW, ATTR_RDONLY,
+    ATTR_NOATIME, ATTR_NODEV, ATTR_NODIRATIME, ATTR_NOEXEC, ATTR_NOSUID, ATTR_NOSYMFOLLOW, ATTR_RDONLY,
     ATTR_STRICTATIME, MS_DIRSYNC, MS_LAZYTIME, MS_MANDLOCK, MS_NOATIME, MS_NODEV, MS_NODIRATIME, MS_NOEXEC, MS_NOSUID,
     MS_NOSYMFOLLOW, MS_PRIVATE, MS_RDONLY, MS_REC, MS_SHARED, MS_SLAVE, MS_STRICTATIME, MS_SYNCHRONOUS, MS_UNBINDABLE,
     NEWCGROUP, NEWNS, NEWUSER,
@@ -166,7 +166,7 @@ impl Planner<'_> {
     }
 
     fn mount(&mut self, index: usize, mount: &Mount, inherit: u64) {
-        let options = mount_options::parse(mount.options().as_deref().unwrap_or(&[]));
+        let options = options_of(mount);
         let at = At::item("mounts[#]", index);
         let target = self.text(At::item("mounts[#].destination", index), mount.destination().as_os_str().as_bytes());
         if clean(mount.destination()) == b"/" {
@@ -200,7 +200,7 @@ impl Planner<'_> {
         let recursive = options.recursive || mount.typ().as_deref() == Some("rbind");
         let tree = self.tree(at, path.clone(), recursive);
         let source = path;
-        let (set, clear) = with_whole_atime(options.set, options.clear);
+        let Options { set, clear, tree_set, tree_clear, .. } = options;
         let drop = if set | clear == 0 { 0 } else { REMOUNT & !set & !clear };
         let propagation = options.propagation;
         let must_be_proc = is_path(mount, "/proc");
@@ -213,6 +213,8 @@ impl Planner<'_> {
             set,
             clear,
             drop,
+            tree_set,
+            tree_clear,
             propagation,
             may_cover_proc,
             must_be_proc,
@@ -261,7 +263,7 @@ impl Planner<'_> {
     fn late_readonly(&mut self, index: usize, mount: &Mount) {
         let fstype = mount.typ().as_deref().unwrap_or("");
         let target = mount.destination().as_os_str().as_bytes();
-        let options = mount_options::parse(mount.options().as_deref().unwrap_or(&[]));
+        let options = options_of(mount);
         if !is_bind(mount) && remounts_late(fstype, target) && options.set & ATTR_RDONLY != 0 {
             let at = At::item("mounts[#]", index);
             let target = self.text(at, target);
@@ -277,7 +279,6 @@ impl Planner<'_> {
             Mode::V2 if own_user && !self.ns.has(NEWCGROUP) => {
                 // The kernel refuses a cgroup2 mount that would show more than the caller's namespace does.
                 let tree = self.tree(at, c"/sys/fs/cgroup".into(), true);
-                let (set, clear) = with_whole_atime(options.set, options.clear);
                 let propagation = options.propagation.clone();
                 self.step(
                     at,
@@ -286,9 +287,11 @@ impl Planner<'_> {
                         target,
                         tree,
                         inherit: MS_PRIVATE | MS_REC,
-                        set,
-                        clear,
+                        set: options.set,
+                        clear: options.clear,
                         drop: 0,
+                        tree_set: 0,
+                        tree_clear: 0,
                         propagation,
                         may_cover_proc: false,
                         must_be_proc: false,
@@ -428,9 +431,9 @@ impl Planner<'_> {
 }
 
 /// The access-time attributes are one field for mount_setattr(2): to change it, all of it must be cleared.
-fn with_whole_atime(set: u64, clear: u64) -> (u64, u64) {
-    let touched = (set | clear) & ATTR_ATIME != 0;
-    (set, if touched { clear | ATTR_ATIME } else { clear })
+fn options_of(mount: &Mount) -> Options {
+    let options = mount_options::parse(mount.options().as_deref().unwrap_or(&[]));
+    if is_bind(mount) { options } else { options.of_one_mount() }
 }
 
 fn is_bind(mount: &Mount) -> bool {
@@ -530,13 +533,6 @@ mod tests {
         for (major, minor) in [(0, 0), (10, 229), (4095, 0xf_ffff), (0x12345, 0x6789a), (u32::MAX, u32::MAX)] {
             assert_eq!(makedev(major, minor), rustix::fs::makedev(major, minor), "{major}:{minor}");
         }
-    }
-
-    #[test]
-    fn access_times_change_as_a_whole() {
-        assert_eq!(with_whole_atime(ATTR_RDONLY, ATTR_NODEV), (ATTR_RDONLY, ATTR_NODEV));
-        assert_eq!(with_whole_atime(0x10, 0), (0x10, ATTR_ATIME));
-        assert_eq!(with_whole_atime(0, 0x10), (0, ATTR_ATIME));
     }
 
     #[test]

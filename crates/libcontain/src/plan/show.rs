@@ -223,7 +223,9 @@ impl fmt::Display for Op {
 impl fmt::Display for Bind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "bind {} -> {}", Shows(&self.tree), text(&self.target))?;
-        for (word, mask) in [("set", self.set), ("clear", self.clear), ("drop", self.drop)] {
+        let own = [("set", self.set), ("clear", self.clear), ("drop", self.drop)];
+        let tree = [("set in all", self.tree_set), ("clear in all", self.tree_clear)];
+        for (word, mask) in own.into_iter().chain(tree) {
             if mask != 0 {
                 write!(f, " {word} {}", attributes(mask))?;
             }
