@@ -13,7 +13,7 @@ use rustix::mount::MountPropagationFlags;
 
 use crate::fault::{Fault, Result, call};
 use crate::mounts::{self, is_null};
-use crate::plan::{NEWUSER, Op, Tasks};
+use crate::plan::{NEWTIME, NEWUSER, Op, Tasks};
 use crate::root;
 use crate::stage::{Stage, Stdio};
 use crate::sys;
@@ -35,6 +35,7 @@ pub(crate) fn apply(stage: &mut Stage<'_>, op: &Op) -> Result<()> {
         }
         Op::JoinCgroup { tasks, tolerate } => tasks.iter().try_for_each(|tasks| join(stage, tasks, *tolerate)),
         Op::OomScore(score) => write_file(c"/proc/self/oom_score_adj", score),
+        Op::TimeOffsets(offsets) => time_offsets(stage, offsets),
         Op::Keyring(name, search) => keyring(name, *search),
         Op::LoopbackUp => sys::loopback_up().map_err(|(name, errno)| Fault::new(name, errno)),
         Op::Propagate(flags) | Op::RootPropagation(flags) => propagate(*flags),
@@ -240,6 +241,16 @@ fn raise_ambient(mask: u64) -> Result<()> {
 
 fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<()> {
     call("write", rustix::io::write(fd, bytes)).map(drop)
+}
+
+/// `unshare(2)` makes the namespace for children only; entering it closes its offsets for good.
+fn time_offsets(stage: &mut Stage<'_>, offsets: &CStr) -> Result<()> {
+    call("unshare", sys::unshare(NEWTIME))?;
+    write_file(c"/proc/self/timens_offsets", offsets)?;
+    let path = c"/proc/self/ns/time_for_children";
+    let made = call("open", rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()))?;
+    let made = stage.lend(made);
+    call("setns", sys::setns(made, NEWTIME))
 }
 
 fn write_file(path: &CStr, text: &CStr) -> Result<()> {

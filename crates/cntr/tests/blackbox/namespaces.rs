@@ -404,6 +404,63 @@ fn mounts_in_a_shared_volume_reach_the_host() {
     sandbox.assert_clean();
 }
 
+/// A container that was moved to a machine that booted later: its clocks go on from where they were. Alone, in a user
+/// namespace of its own, and beside a pid namespace that is joined.
+#[test]
+fn clocks_are_shifted() {
+    if !root() || !std::path::Path::new("/proc/self/ns/time").exists() {
+        return;
+    }
+    let holder = Holder::new(&["-p", "--fork", "--kill-child"]);
+    for kind in ["alone", "user", "joined pid"] {
+        let sandbox = Sandbox::new();
+        let script = "cat /proc/self/timens_offsets /proc/uptime; echo 'boottime 1 1' >/proc/self/timens_offsets";
+        let mut config = bundle::minimal(&sandbox.cgroups_path(), script);
+        bundle::set(&mut config, "/linux/namespaces/-", Some(json!({ "type": "time" })));
+        let offsets = json!({ "boottime": { "secs": 1_000_000 }, "monotonic": { "secs": 86400, "nanosecs": 7 } });
+        config["linux"]["timeOffsets"] = offsets;
+        match kind {
+            "user" => {
+                own_directories(&sandbox, 100_000);
+                bundle::set(&mut config, "/linux/namespaces/-", Some(json!({ "type": "user" })));
+                let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
+                config["linux"]["uidMappings"] = map.clone();
+                config["linux"]["gidMappings"] = map;
+            }
+            "joined pid" => join(&mut config, "pid", &holder.path("pid_for_children")),
+            _ => {}
+        }
+        sandbox.write(&config);
+        let out = sandbox.verb(&["run"]).run();
+        let lines: Vec<Vec<&str>> = out.stdout.lines().map(crate::support::words).collect();
+        assert_eq!(lines.len(), 3, "{kind}: {out:#?}");
+        assert_eq!(lines[0], ["monotonic", "86400", "7"], "{kind}: {out:#?}");
+        assert_eq!(lines[1], ["boottime", "1000000", "0"], "{kind}: {out:#?}");
+        let host: f64 = read("/proc/uptime").split(' ').next().unwrap().parse().unwrap();
+        let shifted = lines[2][0].parse::<f64>().unwrap() - host;
+        assert!((999_940.0..=1_000_000.0).contains(&shifted), "{kind}: {shifted}");
+        assert_ne!(out.code, Some(0), "{kind}: the container can shift no more");
+        sandbox.assert_clean();
+    }
+}
+
+/// The kernel says which offsets are too far; the error names the field.
+#[test]
+fn clocks_before_their_beginning_are_refused() {
+    if !root() || !std::path::Path::new("/proc/self/ns/time").exists() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let mut config = bundle::minimal(&sandbox.cgroups_path(), "true");
+    bundle::set(&mut config, "/linux/namespaces/-", Some(json!({ "type": "time" })));
+    config["linux"]["timeOffsets"] = json!({ "monotonic": { "secs": -1_000_000_000 } });
+    sandbox.write(&config);
+    let out = sandbox.verb(&["run"]).run();
+    let says = ["linux.timeOffsets", "/proc/self/timens_offsets", "numerical result out of range"];
+    assert!(out.code == Some(1) && says.iter().all(|text| out.stderr.contains(text)), "{out:#?}");
+    sandbox.assert_clean();
+}
+
 /// `ro` makes the top of a tree read-only, `rro` all of it (Kubernetes' recursiveReadOnly); the host's own mounts stay
 /// as they are. On a single new mount the words for the tree are words for the mount.
 #[test]

@@ -35,7 +35,6 @@ fn of_linux(l: &Linux) -> Vec<(&'static str, bool)> {
     vec![
         ("linux.mountLabel", given(l.mount_label())),
         ("linux.netDevices", l.net_devices().as_ref().is_some_and(|d| !d.is_empty())),
-        ("linux.timeOffsets", l.time_offsets().as_ref().is_some_and(|o| !o.is_empty())),
         ("linux.intelRdt", l.intel_rdt().as_ref().is_some_and(is_set)),
     ]
 }
@@ -96,10 +95,6 @@ mod tests {
             (json!({"linux": {"intelRdt": {"memBwSchema": "x"}}}), "linux.intelRdt"),
             (json!({"linux": {"intelRdt": {"enableMonitoring": true}}}), "linux.intelRdt"),
             (
-                json!({"linux": {"timeOffsets": {"boottime": {"secs": 1}}, "namespaces": [{"type": "time"}]}}),
-                "linux.timeOffsets",
-            ),
-            (
                 json!({"mounts": [{"destination": "/a", "type": "tmpfs", "options": ["idmap", "tmpcopyup"]}]}),
                 "mounts[0].options: \"idmap\", \"tmpcopyup\"",
             ),
@@ -132,7 +127,7 @@ mod tests {
         let patch = json!({
             "process": {"terminal": false, "apparmorProfile": "", "selinuxLabel": ""},
             "linux": {
-                "mountLabel": "", "netDevices": {}, "timeOffsets": {},
+                "mountLabel": "", "netDevices": {},
                 "intelRdt": {"closID": "", "schemata": [], "enableMonitoring": false},
             },
             "mounts": [{"destination": "/a", "type": "tmpfs", "options": [], "uidMappings": [], "gidMappings": []}],

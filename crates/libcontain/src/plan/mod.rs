@@ -30,7 +30,7 @@ pub use self::op::{
 use crate::error::{At, Level, Problem};
 use crate::host::Host;
 
-pub(crate) use self::libc_flag::{NEWNS, NEWUSER};
+pub(crate) use self::libc_flag::{NEWNS, NEWTIME, NEWUSER};
 pub(crate) use self::show::namespaces as namespace_names;
 
 /// What is asked for besides the config.
@@ -134,6 +134,7 @@ impl<'a> Planner<'a> {
     /// The one place where the order is decided (runc's, contract section 5.3). Each line says why it stands there.
     fn order(&mut self) {
         self.oom_score(); //        needs the host's /proc; and the runtime's privilege, if any
+        self.time_offsets(); //     needs the host's /proc as well
         self.namespaces(); //       joins and maps first: all later privilege is relative to them
         let join_early = self.ns.is_new(libc_flag::NEWCGROUP);
         if join_early {

@@ -5,7 +5,9 @@
 //! namespace), the first process joins and then clones init (`Op::Fork`, with `CLONE_PARENT`, so that the caller is
 //! init's parent all the same). Otherwise the first process is init.
 
-use oci_spec::runtime::{LinuxNamespaceType, Spec};
+use std::collections::{BTreeMap, HashMap};
+
+use oci_spec::runtime::{LinuxNamespaceType, LinuxTimeOffset, Spec};
 
 use super::libc_flag::{NEWCGROUP, NEWIPC, NEWNET, NEWNS, NEWPID, NEWTIME, NEWUSER, NEWUTS};
 use super::{Gate, Maps, Op, Open, Planner, Slot, idmap};
@@ -96,7 +98,7 @@ impl Planner<'_> {
         // IPC made in the same clone as the user namespace leaves /dev/mqueue owned by nobody; NET and UTS are kept
         // with it. A new cgroup namespace is always made later, from inside the cgroup.
         let at_clone = NEWUSER | NEWPID | NEWTIME | NEWNS | if user { 0 } else { NEWIPC | NEWNET | NEWUTS };
-        let mut flags = self.ns.new_of(at_clone);
+        let mut flags = self.ns.new_of(at_clone) & if self.offsets().is_some() { !NEWTIME } else { !0 };
         let later = self.ns.new_of(NEWIPC | NEWNET | NEWUTS) & !flags;
         if self.ns.needs_fork() {
             self.joins();
@@ -115,6 +117,23 @@ impl Planner<'_> {
             self.step(self.ns.at(NEWUSER), Op::Unshare(later));
         }
         self.step(At::field("process"), Op::Undumpable);
+    }
+
+    /// The offsets of a time namespace are fixed as soon as a process is in it, so it is not made by clone3(2)
+    /// (time_namespaces(7)).
+    pub(super) fn time_offsets(&mut self) {
+        let Some(offsets) = self.offsets() else { return };
+        let at = At::field("linux.timeOffsets");
+        let sorted: BTreeMap<_, _> = offsets.iter().collect();
+        let lines = sorted.into_iter().map(|(clock, offset)| {
+            format!("{clock} {} {}\n", offset.secs().unwrap_or(0), offset.nanosecs().unwrap_or(0))
+        });
+        let text = self.text(at, lines.collect::<String>());
+        self.step(at, Op::TimeOffsets(text));
+    }
+
+    fn offsets(&self) -> Option<&HashMap<String, LinuxTimeOffset>> {
+        self.spec.linux().as_ref()?.time_offsets().as_ref().filter(|offsets| !offsets.is_empty())
     }
 
     /// Root may enter everything but loses that power with the user namespace, so that comes last; an ordinary user

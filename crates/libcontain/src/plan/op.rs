@@ -257,6 +257,8 @@ pub enum Op {
         /// Those that are not there or not ours to write are left out (rootless).
         tolerate: bool,
     },
+    /// Make a time namespace, write `/proc/self/timens_offsets`, enter it.
+    TimeOffsets(CString),
     /// Write `/proc/self/oom_score_adj`.
     OomScore(CString),
     /// Join a new session keyring of this name and add these permissions to it.

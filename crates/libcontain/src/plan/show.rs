@@ -143,6 +143,7 @@ impl fmt::Display for Op {
                 })
             }
             Op::OomScore(score) => write!(f, "oom_score_adj {}", text(score)),
+            Op::TimeOffsets(offsets) => write!(f, "unshare time with {}", text(offsets).trim_end().replace('\n', ", ")),
             Op::Keyring(name, _) => write!(f, "join session keyring {}", text(name)),
             Op::LoopbackUp => f.write_str("lo up"),
             Op::Propagate(flags) => write!(f, "propagate / {}", propagation(*flags)),
@@ -284,6 +285,7 @@ impl Op {
             Op::AttachRoot { .. } | Op::Propagate(_) | Op::OpenRoot(_) => "error preparing rootfs".into(),
             Op::PivotRoot { .. } | Op::MoveRoot | Op::Chroot => "error jailing process inside rootfs".into(),
             Op::OomScore(_) => "failed to update /proc/self/oom_score_adj".into(),
+            Op::TimeOffsets(_) => "failed to update /proc/self/timens_offsets".into(),
             Op::Chdir(path) | Op::ChdirAsUser(path) => {
                 format!("chdir to cwd ({:?}) set in config.json failed", text(path))
             }
@@ -375,6 +377,7 @@ mod tests {
             (Op::Bounding(0), "unable to apply caps"),
             (Op::Ambient(0), "unable to apply caps"),
             (Op::OomScore(path()), "failed to update /proc/self/oom_score_adj"),
+            (Op::TimeOffsets(path()), "failed to update /proc/self/timens_offsets"),
         ] {
             assert_eq!(op.frame(), frame);
         }

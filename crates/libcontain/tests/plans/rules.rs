@@ -40,6 +40,7 @@ macro_rules! which {
 
 which! {
     oom_score: Op::OomScore(..),
+    time_offsets: Op::TimeOffsets(..),
     map_gate: Op::Gate(Gate::Map),
     hooks_gate: Op::Gate(Gate::Hooks),
     become_root: Op::BecomeRoot,
@@ -120,6 +121,7 @@ fn paths(op: &Op) -> bool {
 /// The facts.
 pub const RULES: &[Rule] = &[
     rule("oom_score_adj needs the caller's privilege and /proc", oom_score, namespaces),
+    rule("time offsets need a /proc that can be trusted and is ours", time_offsets, namespaces),
     rule("what is joined by the first process is joined before init is cloned", set_ns, undumpable),
     rule("paths change with the mount namespace", other_ns, set_mount_ns),
     rule("nobody is root of a user namespace without maps", map_gate, become_root),
