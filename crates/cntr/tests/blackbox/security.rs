@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::namespaces::own_directories;
+use crate::namespaces::in_user_namespace;
 use crate::support::{Output, Sandbox, bundle, root, words};
 
 /// mode, owner, group, size, mtime, ctime, content.
@@ -377,11 +377,7 @@ fn bind_sources_that_climb_to_the_root() {
             let bind = json!({ "destination": "/mnt/x", "type": "bind", "source": source, "options": ["bind"] });
             bundle::set(&mut config, "/mounts/-", Some(bind));
             if user {
-                own_directories(&sandbox, 100_000);
-                bundle::set(&mut config, "/linux/namespaces/-", Some(json!({ "type": "user" })));
-                let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
-                config["linux"]["uidMappings"] = map.clone();
-                config["linux"]["gidMappings"] = map;
+                in_user_namespace(&sandbox, &mut config);
             }
             sandbox.write(&config);
             let out = sandbox.verb(&["run"]).run();
