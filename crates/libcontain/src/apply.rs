@@ -90,6 +90,7 @@ pub(crate) fn apply(stage: &mut Stage<'_>, op: &Op) -> Result<()> {
         Op::Seccomp(filter) => call("seccomp", sys::seccomp(&filter.program, filter.flags)),
         Op::Chdir(path) => chdir(stage, path),
         Op::ChdirAsUser(path) if stage.chdir_as_user => call("chdir", rustix::process::chdir(path.as_c_str())),
+        Op::ChdirAsUser(_) => Ok(()),
         Op::Bounding(keep) => drop_bounding(*keep),
         Op::User { uid, gid, groups, may_keep } => {
             if let Some(groups) = groups {
@@ -101,8 +102,16 @@ pub(crate) fn apply(stage: &mut Stage<'_>, op: &Op) -> Result<()> {
             call("capset", sys::capset(*effective, *permitted, *inheritable))
         }
         Op::Ambient(mask) => raise_ambient(*mask),
-        // The rest waits or starts processes: spawn.rs.
-        _ => Ok(()),
+        // Listed, so that an operation that nobody does is no operation that is silently skipped.
+        Op::Fork(_)
+        | Op::Gate(_)
+        | Op::Hook(_)
+        | Op::ArmStart
+        | Op::FindProgram
+        | Op::Ready
+        | Op::AwaitStart(_)
+        | Op::CloseFrom(_)
+        | Op::Exec { .. } => Err(Fault::plain(b"an operation of spawn.rs reached apply.rs")),
     }
 }
 
