@@ -265,7 +265,6 @@ fn said(failure: &Failure) -> String {
     let errno = errno_text(failure.errno);
     match (failure.call.as_str(), failure.note.as_str()) {
         ("", note) => note.to_owned(), // nothing was called: a rule of ours
-
         (call, "") => format!("{call}: {errno}"),
         (call, note) => format!("{call}: {note}: {errno}"),
     }

@@ -474,6 +474,7 @@ fn attributes_of_a_whole_tree() {
         (vec!["rbind", "rnoatime", "rnosymfollow"], "mount", ["rw,noatime,nosymfollow", "rw,noatime,nosymfollow"]),
         (vec!["rbind", "rnoatime", "rstrictatime"], "strict", ["rw", "rw"]),
         (vec!["bind", "rro"], "single", ["ro", ""]),
+        (vec!["ro", "rrw", "rnosuid"], "tmpfs", ["rw,nosuid", ""]),
         (vec!["rro", "rnodev", "noexec", "rexec"], "tmpfs", ["ro,nodev", ""]),
     ];
     for (options, kind, wanted) in table {

@@ -448,13 +448,4 @@ pub(crate) mod libc_flag {
     pub const MS_PRIVATE: u64 = 1 << 18;
     pub const MS_SLAVE: u64 = 1 << 19;
     pub const MS_SHARED: u64 = 1 << 20;
-
-    pub const ATTR_RDONLY: u64 = 0x1;
-    pub const ATTR_NOSUID: u64 = 0x2;
-    pub const ATTR_NODEV: u64 = 0x4;
-    pub const ATTR_NOEXEC: u64 = 0x8;
-    pub const ATTR_NOATIME: u64 = 0x10;
-    pub const ATTR_STRICTATIME: u64 = 0x20;
-    pub const ATTR_NODIRATIME: u64 = 0x80;
-    pub const ATTR_NOSYMFOLLOW: u64 = 0x20_0000;
 }

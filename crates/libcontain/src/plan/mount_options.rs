@@ -1,10 +1,14 @@
 //! What the words in `mounts[].options` mean: one table, used for planning and for `features`.
 //!
 //! The words are mount(8)'s as runc takes them (contract 4.2), split by who acts on them: attributes of the
-//! mount (`mount_setattr`), flags of the superblock (`fsconfig` `FSCONFIG_SET_FLAG`), propagation, and data for
+//! mount (`mount_setattr`), flags of the superblock (mount(2)), propagation, and data for
 //! the file system. A later word overrides an earlier one; what was *cleared* is remembered as well, because a
 //! bind with any attribute set or cleared gets exactly the requested ones. A word that is not in the table is
 //! data, as the kernel alone can tell what a file system takes. Pure: no I/O, no panic, no errors.
+
+use super::libc_flag::{
+    MS_DIRSYNC, MS_LAZYTIME, MS_MANDLOCK, MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_SYNCHRONOUS, MS_UNBINDABLE,
+};
 
 /// `MOUNT_ATTR_*` of mount_setattr(2), as `linux/mount.h` has them.
 pub mod attr {
@@ -29,20 +33,6 @@ pub mod attr {
     pub const NOSYMFOLLOW: u64 = 0x20_0000;
 }
 
-/// Propagation types of mount(2).
-pub mod propagation {
-    /// Includes all mounts below.
-    pub const REC: u64 = 0x4000;
-    /// Neither passes on mounts nor receives them, and cannot be bound.
-    pub const UNBINDABLE: u64 = 0x2_0000;
-    /// Neither passes on mounts nor receives them.
-    pub const PRIVATE: u64 = 0x4_0000;
-    /// Receives mounts.
-    pub const SLAVE: u64 = 0x8_0000;
-    /// Passes on mounts and receives them.
-    pub const SHARED: u64 = 0x10_0000;
-}
-
 /// The options of one mount, sorted by who acts on them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {
@@ -60,9 +50,9 @@ pub struct Options {
     pub tree_set: u64,
     /// As `clear`, likewise.
     pub tree_clear: u64,
-    /// Flags for the superblock of a new file system: parameter names for `FSCONFIG_SET_FLAG`.
-    pub sb_flags: Vec<&'static str>,
-    /// Propagation types ([`propagation`]), each to be set on its own and in this order.
+    /// Flags of mount(2) that are about the superblock of a new file system.
+    pub sb_flags: u64,
+    /// Propagation types of mount(2), each to be set on its own and in this order.
     pub propagation: Vec<u64>,
     /// Parameters for the file system: name and value.
     pub data: Vec<(String, Option<String>)>,
@@ -104,12 +94,10 @@ enum Effect {
     Own(Change),
     /// Changes it and every mount below it that comes with it.
     Tree(Change),
-    /// `ro` and `rw` are for the mount and for the superblock, as in mount(2).
-    ReadOnly(bool),
     /// Sets a flag of the superblock.
-    Sb(&'static str),
+    Sb(u64),
     /// Takes it back.
-    NoSb(&'static str),
+    NoSb(u64),
     Bind,
     BindAll,
     Remount,
@@ -121,35 +109,35 @@ enum Effect {
 }
 
 use Change::{Atime, Clear, NoAtime, Set};
-use Effect::{Bind, BindAll, NoSb, NotYet, Nothing, Own, Propagation, ReadOnly, Remount, Sb, Tree};
+use Effect::{Bind, BindAll, NoSb, NotYet, Nothing, Own, Propagation, Remount, Sb, Tree};
 
 /// Every word, sorted.
 const WORDS: &[(&str, Effect)] = &[
-    ("async", NoSb("sync")),
+    ("async", NoSb(MS_SYNCHRONOUS)),
     ("atime", Own(NoAtime(attr::NOATIME))),
     ("bind", Bind),
     ("defaults", Nothing),
     ("dev", Own(Clear(attr::NODEV))),
     ("diratime", Own(Clear(attr::NODIRATIME))),
-    ("dirsync", Sb("dirsync")),
+    ("dirsync", Sb(MS_DIRSYNC)),
     ("exec", Own(Clear(attr::NOEXEC))),
     ("idmap", NotYet),
     ("iversion", Nothing),
-    ("lazytime", Sb("lazytime")),
+    ("lazytime", Sb(MS_LAZYTIME)),
     ("loud", Nothing),
-    ("mand", Sb("mand")),
+    ("mand", Sb(MS_MANDLOCK)),
     ("noatime", Own(Atime(attr::NOATIME))),
     ("nodev", Own(Set(attr::NODEV))),
     ("nodiratime", Own(Set(attr::NODIRATIME))),
     ("noexec", Own(Set(attr::NOEXEC))),
     ("noiversion", Nothing),
-    ("nolazytime", NoSb("lazytime")),
-    ("nomand", NoSb("mand")),
+    ("nolazytime", NoSb(MS_LAZYTIME)),
+    ("nomand", NoSb(MS_MANDLOCK)),
     ("norelatime", Own(NoAtime(0))),
     ("nostrictatime", Own(NoAtime(attr::STRICTATIME))),
     ("nosuid", Own(Set(attr::NOSUID))),
     ("nosymfollow", Own(Set(attr::NOSYMFOLLOW))),
-    ("private", Propagation(propagation::PRIVATE)),
+    ("private", Propagation(MS_PRIVATE)),
     ("ratime", Tree(NoAtime(attr::NOATIME))),
     ("rbind", BindAll),
     ("rdev", Tree(Clear(attr::NODEV))),
@@ -166,27 +154,27 @@ const WORDS: &[(&str, Effect)] = &[
     ("rnostrictatime", Tree(NoAtime(attr::STRICTATIME))),
     ("rnosuid", Tree(Set(attr::NOSUID))),
     ("rnosymfollow", Tree(Set(attr::NOSYMFOLLOW))),
-    ("ro", ReadOnly(true)),
-    ("rprivate", Propagation(propagation::PRIVATE | propagation::REC)),
+    ("ro", Own(Set(attr::RDONLY))),
+    ("rprivate", Propagation(MS_PRIVATE | MS_REC)),
     ("rrelatime", Tree(Atime(0))),
     ("rro", Tree(Set(attr::RDONLY))),
     ("rrw", Tree(Clear(attr::RDONLY))),
-    ("rshared", Propagation(propagation::SHARED | propagation::REC)),
-    ("rslave", Propagation(propagation::SLAVE | propagation::REC)),
+    ("rshared", Propagation(MS_SHARED | MS_REC)),
+    ("rslave", Propagation(MS_SLAVE | MS_REC)),
     ("rstrictatime", Tree(Atime(attr::STRICTATIME))),
     ("rsuid", Tree(Clear(attr::NOSUID))),
     ("rsymfollow", Tree(Clear(attr::NOSYMFOLLOW))),
-    ("runbindable", Propagation(propagation::UNBINDABLE | propagation::REC)),
-    ("rw", ReadOnly(false)),
-    ("shared", Propagation(propagation::SHARED)),
+    ("runbindable", Propagation(MS_UNBINDABLE | MS_REC)),
+    ("rw", Own(Clear(attr::RDONLY))),
+    ("shared", Propagation(MS_SHARED)),
     ("silent", Nothing),
-    ("slave", Propagation(propagation::SLAVE)),
+    ("slave", Propagation(MS_SLAVE)),
     ("strictatime", Own(Atime(attr::STRICTATIME))),
     ("suid", Own(Clear(attr::NOSUID))),
     ("symfollow", Own(Clear(attr::NOSYMFOLLOW))),
-    ("sync", Sb("sync")),
+    ("sync", Sb(MS_SYNCHRONOUS)),
     ("tmpcopyup", NotYet),
-    ("unbindable", Propagation(propagation::UNBINDABLE)),
+    ("unbindable", Propagation(MS_UNBINDABLE)),
 ];
 
 /// Sorts the options of one mount.
@@ -215,13 +203,8 @@ fn apply(out: &mut Options, word: &'static str, effect: Effect) {
     match effect {
         Own(change) => attributes(&mut out.set, &mut out.clear, change),
         Tree(change) => attributes(&mut out.tree_set, &mut out.tree_clear, change),
-        ReadOnly(on) => {
-            let change = if on { Set(attr::RDONLY) } else { Clear(attr::RDONLY) };
-            attributes(&mut out.set, &mut out.clear, change);
-            superblock(out, "ro", on);
-        }
-        Sb(flag) => superblock(out, flag, true),
-        NoSb(flag) => superblock(out, flag, false),
+        Sb(flag) => out.sb_flags |= flag,
+        NoSb(flag) => out.sb_flags &= !flag,
         Bind => out.bind = true,
         BindAll => (out.bind, out.recursive) = (true, true),
         Remount => out.remount = true,
@@ -242,13 +225,6 @@ fn attributes(set: &mut u64, clear: &mut u64, change: Change) {
     };
     *set = *set & !off | on;
     *clear = *clear & !on | off;
-}
-
-fn superblock(out: &mut Options, flag: &'static str, on: bool) {
-    out.sb_flags.retain(|f| *f != flag);
-    if on {
-        out.sb_flags.push(flag);
-    }
 }
 
 /// Parameters for the file system. mount(2) takes them joined with commas, so one option may hold several;
@@ -306,7 +282,7 @@ mod tests {
     fn each_word_does_what_its_row_says() {
         let set = |bits| Options { set: bits, ..Options::default() };
         let clear = |bits| Options { clear: bits, ..Options::default() };
-        let sb = |flag| Options { sb_flags: vec![flag], ..Options::default() };
+        let sb = |sb_flags| Options { sb_flags, ..Options::default() };
         let propagation = |kind| Options { propagation: vec![kind], ..Options::default() };
         let table = [
             ("", Options::default()),
@@ -315,10 +291,10 @@ mod tests {
             ("bind", Options { bind: true, ..Options::default() }),
             ("dev", clear(4)),
             ("diratime", clear(0x80)),
-            ("dirsync", sb("dirsync")),
+            ("dirsync", sb(MS_DIRSYNC)),
             ("exec", clear(8)),
-            ("lazytime", sb("lazytime")),
-            ("mand", sb("mand")),
+            ("lazytime", sb(MS_LAZYTIME)),
+            ("mand", sb(MS_MANDLOCK)),
             ("noatime", Options { set: 0x10, clear: 0x70, ..Options::default() }),
             ("nodev", set(4)),
             ("nodiratime", set(0x80)),
@@ -331,7 +307,7 @@ mod tests {
             ("rbind", Options { bind: true, recursive: true, ..Options::default() }),
             ("relatime", clear(0x70)),
             ("remount", Options { remount: true, ..Options::default() }),
-            ("ro", Options { set: 1, sb_flags: vec!["ro"], ..Options::default() }),
+            ("ro", set(1)),
             ("rprivate", propagation(1 << 18 | 1 << 14)),
             ("rshared", propagation(1 << 20 | 1 << 14)),
             ("rslave", propagation(1 << 19 | 1 << 14)),
@@ -342,7 +318,7 @@ mod tests {
             ("strictatime", Options { set: 0x20, clear: 0x70, ..Options::default() }),
             ("suid", clear(2)),
             ("symfollow", clear(0x20_0000)),
-            ("sync", sb("sync")),
+            ("sync", sb(MS_SYNCHRONOUS)),
             ("unbindable", propagation(1 << 17)),
         ];
         for (words, expected) in table {
@@ -356,11 +332,7 @@ mod tests {
             let Tree(change) = effect else { continue };
             let plain =
                 WORDS.iter().find(|(plain, _)| Some(*plain) == word.strip_prefix('r')).map(|(_, effect)| *effect);
-            match *word {
-                "rro" => assert_eq!((plain, *change), (Some(ReadOnly(true)), Set(attr::RDONLY))),
-                "rrw" => assert_eq!((plain, *change), (Some(ReadOnly(false)), Clear(attr::RDONLY))),
-                _ => assert_eq!(plain, Some(Own(*change)), "{word}"),
-            }
+            assert_eq!(plain, Some(Own(*change)), "{word}");
         }
         let table = [
             ("rro", 1, 0),
@@ -380,25 +352,25 @@ mod tests {
     #[test]
     fn later_words_override_earlier_ones() {
         let table = [
-            ("ro rw", 0, 1, vec![]),
-            ("rw ro", 1, 0, vec!["ro"]),
-            ("nodev dev nodev", 4, 0, vec![]),
-            ("nosuid suid noexec", 8, 2, vec![]),
-            ("sync async mand nomand lazytime nolazytime", 0, 0, vec![]),
-            ("sync dirsync sync", 0, 0, vec!["dirsync", "sync"]),
-            ("noatime strictatime", 0x20, 0x70, vec![]),
-            ("strictatime noatime", 0x10, 0x70, vec![]),
-            ("noatime relatime", 0, 0x70, vec![]),
-            ("noatime atime", 0, 0x70, vec![]),
-            ("noatime nostrictatime", 0x10, 0x70, vec![]),
-            ("noatime norelatime", 0x10, 0x70, vec![]),
-            ("strictatime nostrictatime", 0, 0x70, vec![]),
-            ("strictatime nodiratime nosuid", 0xa2, 0x70, vec![]),
+            ("ro rw", 0, 1, 0),
+            ("rw ro", 1, 0, 0),
+            ("nodev dev nodev", 4, 0, 0),
+            ("nosuid suid noexec", 8, 2, 0),
+            ("sync async mand nomand lazytime nolazytime", 0, 0, 0),
+            ("sync dirsync sync", 0, 0, MS_DIRSYNC | MS_SYNCHRONOUS),
+            ("noatime strictatime", 0x20, 0x70, 0),
+            ("strictatime noatime", 0x10, 0x70, 0),
+            ("noatime relatime", 0, 0x70, 0),
+            ("noatime atime", 0, 0x70, 0),
+            ("noatime nostrictatime", 0x10, 0x70, 0),
+            ("noatime norelatime", 0x10, 0x70, 0),
+            ("strictatime nostrictatime", 0, 0x70, 0),
+            ("strictatime nodiratime nosuid", 0xa2, 0x70, 0),
         ];
         for (words, set, clear, sb_flags) in table {
             assert_eq!(of(words), Options { set, clear, sb_flags, ..Options::default() }, "{words}");
         }
-        assert_eq!(of("rshared slave").propagation, [propagation::SHARED | propagation::REC, propagation::SLAVE]);
+        assert_eq!(of("rshared slave").propagation, [MS_SHARED | MS_REC, MS_SLAVE]);
         assert!(of("rbind bind").recursive);
     }
 

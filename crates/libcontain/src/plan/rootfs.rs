@@ -10,38 +10,27 @@ use std::path::Path;
 use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType, Mount};
 
 use super::libc_flag::{
-    ATTR_NOATIME, ATTR_NODEV, ATTR_NODIRATIME, ATTR_NOEXEC, ATTR_NOSUID, ATTR_NOSYMFOLLOW, ATTR_RDONLY,
-    ATTR_STRICTATIME, MS_DIRSYNC, MS_LAZYTIME, MS_MANDLOCK, MS_NOATIME, MS_NODEV, MS_NODIRATIME, MS_NOEXEC, MS_NOSUID,
-    MS_NOSYMFOLLOW, MS_PRIVATE, MS_RDONLY, MS_REC, MS_SHARED, MS_SLAVE, MS_STRICTATIME, MS_SYNCHRONOUS, MS_UNBINDABLE,
-    NEWCGROUP, NEWNS, NEWUSER,
+    MS_NOATIME, MS_NODEV, MS_NODIRATIME, MS_NOEXEC, MS_NOSUID, MS_NOSYMFOLLOW, MS_PRIVATE, MS_RDONLY, MS_REC,
+    MS_SHARED, MS_SLAVE, MS_STRICTATIME, MS_UNBINDABLE, NEWCGROUP, NEWNS, NEWUSER,
 };
-use super::mount_options::{self, Options};
+use super::mount_options::{self, Options, attr};
 use super::{Bind, CgroupV1, Device, Filesystem, Hierarchy, HierarchyContent, Mountpoint, Op, Open, Planner, Tree};
 use crate::error::At;
 use crate::plan::cgroup::Mode;
 
 /// Flags that a bind remount sets exactly; access times are kept unless the options name them, as mount(8) does.
-const REMOUNT: u64 = ATTR_RDONLY | ATTR_NOSUID | ATTR_NODEV | ATTR_NOEXEC | ATTR_NOSYMFOLLOW;
+const REMOUNT: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC | attr::NOSYMFOLLOW;
 
 /// Attributes of a mount as flags of mount(2).
 const ATTRIBUTE_FLAGS: [(u64, u64); 8] = [
-    (ATTR_RDONLY, MS_RDONLY),
-    (ATTR_NOSUID, MS_NOSUID),
-    (ATTR_NODEV, MS_NODEV),
-    (ATTR_NOEXEC, MS_NOEXEC),
-    (ATTR_NOSYMFOLLOW, MS_NOSYMFOLLOW),
-    (ATTR_NOATIME, MS_NOATIME),
-    (ATTR_STRICTATIME, MS_STRICTATIME),
-    (ATTR_NODIRATIME, MS_NODIRATIME),
-];
-
-/// Options of the superblock as flags of mount(2).
-const SUPERBLOCK_FLAGS: [(&str, u64); 5] = [
-    ("ro", MS_RDONLY),
-    ("sync", MS_SYNCHRONOUS),
-    ("dirsync", MS_DIRSYNC),
-    ("mand", MS_MANDLOCK),
-    ("lazytime", MS_LAZYTIME),
+    (attr::RDONLY, MS_RDONLY),
+    (attr::NOSUID, MS_NOSUID),
+    (attr::NODEV, MS_NODEV),
+    (attr::NOEXEC, MS_NOEXEC),
+    (attr::NOSYMFOLLOW, MS_NOSYMFOLLOW),
+    (attr::NOATIME, MS_NOATIME),
+    (attr::STRICTATIME, MS_STRICTATIME),
+    (attr::NODIRATIME, MS_NODIRATIME),
 ];
 
 /// Nodes that every container has (config-linux.md#default-devices).
@@ -264,7 +253,7 @@ impl Planner<'_> {
         let fstype = mount.typ().as_deref().unwrap_or("");
         let target = mount.destination().as_os_str().as_bytes();
         let options = options_of(mount);
-        if !is_bind(mount) && remounts_late(fstype, target) && options.set & ATTR_RDONLY != 0 {
+        if !is_bind(mount) && remounts_late(fstype, target) && options.set & attr::RDONLY != 0 {
             let at = At::item("mounts[#]", index);
             let target = self.text(at, target);
             self.step(at, Op::RemountReadonly(target));
@@ -308,7 +297,7 @@ impl Planner<'_> {
 
     fn cgroup_v1_mount(&mut self, at: At, target: &CString, options: &Options) {
         let tmpfs = Options {
-            set: ATTR_NOSUID | ATTR_NODEV | ATTR_NOEXEC,
+            set: attr::NOSUID | attr::NODEV | attr::NOEXEC,
             data: vec![("mode".into(), Some("755".into()))],
             ..Options::default()
         };
@@ -456,9 +445,8 @@ fn hierarchy_options(dir: &str) -> &str {
 }
 
 fn mount_flags(options: &Options) -> u64 {
-    let attributes = ATTRIBUTE_FLAGS.iter().filter(|(attribute, _)| options.set & attribute != 0).map(|(_, flag)| flag);
-    let words = SUPERBLOCK_FLAGS.iter().filter(|(word, _)| options.sb_flags.contains(word)).map(|(_, flag)| flag);
-    attributes.chain(words).fold(0, |flags, flag| flags | flag)
+    let attributes = ATTRIBUTE_FLAGS.iter().filter(|(attribute, _)| options.set & attribute != 0);
+    attributes.fold(options.sb_flags, |flags, (_, flag)| flags | flag)
 }
 
 fn is_in_proc(path: &Path) -> bool {
