@@ -22,6 +22,7 @@ mod support;
 
 mod budget;
 mod crash;
+mod credentials;
 mod debian;
 mod foreground;
 mod harness;
