@@ -12,6 +12,7 @@ mod general;
 mod later;
 mod mounts;
 mod namespaces;
+mod netdev;
 mod process;
 mod strings;
 mod sysctl;
@@ -75,6 +76,7 @@ const RULES: &[Rule] = &[
     mounts::devices,
     mounts::restricted_paths,
     mounts::propagation,
+    netdev::devices,
     sysctl::keys,
     tuning::memory_policy,
     strings::nul_bytes,

@@ -18,6 +18,7 @@ use crate::cgroup::{Cgroup, CgroupError};
 use crate::container::Container;
 use crate::error::{At, Error, Kind, errno_text};
 use crate::fault::Fault;
+use crate::netdev::Transfer;
 use crate::plan::cgroup::Dir;
 use crate::plan::{self, Bind, ContainerHook, Image, Maps, Need, Op, Open, Plan, Step, Tree};
 use crate::runtime::{CreateOptions, Id};
@@ -41,11 +42,15 @@ pub(crate) fn create(
     let record = Record::new(id.as_str(), bundle, plan, options.stdio);
     let mut container = Container::intended(id.clone(), dir, record);
     container.mask_signals(options.signal_mask.unwrap_or_else(sys::signal_mask));
-    let made = Making { bundle, plan, options }.make(&mut container);
+    let mut network = None;
+    let made = Making { bundle, plan, options }.make(&mut container, &mut network);
     // The first error is the one to tell; what cannot be removed now, `delete` will find again.
     match made {
         Ok(()) => Ok(container),
         Err(error) => {
+            // What is lost with the container's network namespace, nobody will find again.
+            let lost = network.as_mut().map(Transfer::give_back).unwrap_or_default();
+            let error = lost.into_iter().fold(error, Error::and);
             let _ = if options.keep { container.stop_now() } else { container.destroy_now().map(drop) };
             Err(error)
         }
@@ -74,7 +79,7 @@ struct Making<'a> {
 }
 
 impl Making<'_> {
-    fn make(&self, container: &mut Container) -> Result<(), Error> {
+    fn make(&self, container: &mut Container, network: &mut Option<Transfer>) -> Result<(), Error> {
         container.warn(&self.plan.warnings);
         container.dir().write_intent(container.record())?;
         let waits = self.plan.steps.iter().any(|step| matches!(step.op, Op::AwaitStart(_)));
@@ -87,7 +92,7 @@ impl Making<'_> {
         let fds = acquire(self.plan, container.dir())?;
         let init = self.spawn(&cgroup, &fds, container.signal_mask())?;
         container.adopt(init);
-        self.converse(container, &cgroup, &fds)?;
+        self.converse(container, network, &cgroup, &fds)?;
         self.announce(container)?;
         container.go();
         if !waits {
@@ -123,13 +128,25 @@ impl Making<'_> {
     }
 
     /// Answers init until it is ready.
-    fn converse(&self, container: &Container, cgroup: &Cgroup, fds: &[OwnedFd]) -> Result<(), Error> {
+    fn converse(
+        &self,
+        container: &Container,
+        network: &mut Option<Transfer>,
+        cgroup: &Cgroup,
+        fds: &[OwnedFd],
+    ) -> Result<(), Error> {
         if let Some(maps) = self.plan.spawn.maps.as_ref().filter(|_| container.has_init()) {
             write_maps(container.pid(), maps)?;
             container.go();
         }
         loop {
             match container.next_event()? {
+                Event::Network => {
+                    let transfer = network.insert(Transfer::open(container.pid()).map_err(|e| e.within(FRAME))?);
+                    let mut devices = self.plan.net_devices.iter();
+                    devices.try_for_each(|device| transfer.take(device)).map_err(|e| e.within(FRAME))?;
+                    container.go();
+                }
                 Event::Hooks => {
                     self.runtime_hooks(container)?;
                     container.go();

@@ -165,6 +165,12 @@ impl Error {
         self
     }
 
+    /// `message; more`: something else went wrong because of it.
+    pub(crate) fn and(mut self, more: impl fmt::Display) -> Self {
+        self.0.text = format!("{}; {more}", self.0.text);
+        self
+    }
+
     /// `frame: message`.
     pub(crate) fn within(mut self, frame: impl fmt::Display) -> Self {
         self.0.text = format!("{frame}: {}", self.0.text);

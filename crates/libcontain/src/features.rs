@@ -73,6 +73,7 @@ struct Enabled {
 }
 
 const NO: Enabled = Enabled { enabled: false };
+const YES: Enabled = Enabled { enabled: true };
 
 /// In the order of a container's life.
 const HOOKS: &[&str] = &["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
@@ -115,7 +116,7 @@ fn linux() -> Linux {
         selinux: NO,
         intel_rdt: NO,
         mount_extensions: MountExtensions { idmap: NO },
-        net_devices: NO,
+        net_devices: YES,
     }
 }
 
@@ -171,7 +172,7 @@ mod tests {
             ("/linux/mountExtensions/idmap/enabled", serde_json::json!(false)),
             ("/linux/cgroup/systemdUser", serde_json::json!(false)),
             ("/linux/intelRdt/enabled", serde_json::json!(false)),
-            ("/linux/netDevices/enabled", serde_json::json!(false)),
+            ("/linux/netDevices/enabled", serde_json::json!(true)),
             ("/linux/seccomp/enabled", serde_json::json!(true)),
             ("/annotations/org.opencontainers.runc.checkpoint.enabled", serde_json::json!("false")),
         ] {

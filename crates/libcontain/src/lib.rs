@@ -51,6 +51,7 @@ mod hook_state;
 mod hooks;
 mod host;
 mod mounts;
+mod netdev;
 pub mod plan;
 mod root;
 mod runtime;

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `Pid` (after `Op::Fork`) | takes init's pid, reaps the intermediate |
 //! | reads at `Gate(Map)` | writes the id maps, GO |
+//! | `Gate`, reads at `Gate(Network)` | moves network devices, GO |
 //! | `Gate`, reads at `Gate(Hooks)` | runs prestart and createRuntime hooks, GO |
 //! | `Ready`, reads | writes state and pid file, GO |
 //! | `Executes`, if startContainer hooks ran in `run` | takes the end of file for success |
@@ -51,9 +52,15 @@ const KIND_READY: u8 = 3;
 const KIND_FAILED: u8 = 4;
 const KIND_EXECUTES: u8 = 5;
 
+/// Which gate a `Gate` report is about.
+const GATE_HOOKS: u32 = 0;
+const GATE_NETWORK: u32 = 1;
+
 /// What the child has to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event {
+    /// Its network namespace is there: it waits for devices.
+    Network,
     /// It waits for the runtime-namespace hooks.
     Hooks,
     /// Everything is set up.
@@ -185,6 +192,7 @@ fn receive(channel: BorrowedFd<'_>, report: &mut [u8; REPORT], flags: RecvFlags)
 /// Reads a report, from the channel or from the exec FIFO.
 pub(crate) fn decode(report: &[u8]) -> Event {
     match report.first().copied() {
+        Some(KIND_GATE) if number(report, 4) == GATE_NETWORK => Event::Network,
         Some(KIND_GATE) => Event::Hooks,
         Some(KIND_READY) => Event::Ready,
         Some(KIND_EXECUTES) => Event::Executes,
@@ -314,8 +322,8 @@ impl<'a> Child<'a> {
         match op {
             Op::Fork(flags) => self.fork(*flags),
             Op::Gate(Gate::Map) => self.wait_for_go(),
-            Op::Gate(Gate::Hooks) => {
-                self.report(KIND_GATE, 0);
+            Op::Gate(gate @ (Gate::Network | Gate::Hooks)) => {
+                self.report(KIND_GATE, if *gate == Gate::Network { GATE_NETWORK } else { GATE_HOOKS });
                 self.wait_for_go()
             }
             Op::Hook(hook) => self.hook(hook),

@@ -29,6 +29,7 @@ mod harness;
 mod hooks;
 mod lifecycle;
 mod namespaces;
+mod netdevices;
 mod parallel;
 mod process;
 mod security;

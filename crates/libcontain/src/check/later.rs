@@ -32,11 +32,7 @@ fn of_process(p: &Process) -> Vec<(&'static str, bool)> {
 }
 
 fn of_linux(l: &Linux) -> Vec<(&'static str, bool)> {
-    vec![
-        ("linux.mountLabel", given(l.mount_label())),
-        ("linux.netDevices", l.net_devices().as_ref().is_some_and(|d| !d.is_empty())),
-        ("linux.intelRdt", l.intel_rdt().as_ref().is_some_and(is_set)),
-    ]
+    vec![("linux.mountLabel", given(l.mount_label())), ("linux.intelRdt", l.intel_rdt().as_ref().is_some_and(is_set))]
 }
 
 fn is_set(rdt: &LinuxIntelRdt) -> bool {
@@ -88,7 +84,6 @@ mod tests {
             (json!({"process": {"apparmorProfile": "x"}}), "process.apparmorProfile"),
             (json!({"process": {"selinuxLabel": "x"}}), "process.selinuxLabel"),
             (json!({"linux": {"mountLabel": "x"}}), "linux.mountLabel"),
-            (json!({"linux": {"netDevices": {"eth0": {}}}}), "linux.netDevices"),
             (json!({"linux": {"intelRdt": {"closID": "x"}}}), "linux.intelRdt"),
             (json!({"linux": {"intelRdt": {"schemata": ["x"]}}}), "linux.intelRdt"),
             (json!({"linux": {"intelRdt": {"l3CacheSchema": "x"}}}), "linux.intelRdt"),
@@ -127,7 +122,7 @@ mod tests {
         let patch = json!({
             "process": {"terminal": false, "apparmorProfile": "", "selinuxLabel": ""},
             "linux": {
-                "mountLabel": "", "netDevices": {},
+                "mountLabel": "",
                 "intelRdt": {"closID": "", "schemata": [], "enableMonitoring": false},
             },
             "mounts": [{"destination": "/a", "type": "tmpfs", "options": [], "uidMappings": [], "gidMappings": []}],

@@ -10,6 +10,7 @@ pub mod devices;
 pub mod idmap;
 pub mod mount_options;
 mod namespaces;
+mod netdev;
 mod op;
 pub mod process;
 mod program;
@@ -24,8 +25,8 @@ use std::path::Path;
 use oci_spec::runtime::{Hook, Process, Spec};
 
 pub use self::op::{
-    Bind, CgroupV1, ContainerHook, Device, Filesystem, Gate, Hierarchy, HierarchyContent, Image, Mountpoint, Need, Op,
-    Open, Slot, Step, Tasks, Tree,
+    Bind, CgroupV1, ContainerHook, Device, Filesystem, Gate, Hierarchy, HierarchyContent, Image, Mountpoint, Need,
+    NetDevice, Op, Open, Slot, Step, Tasks, Tree,
 };
 use crate::error::{At, Level, Problem};
 use crate::host::Host;
@@ -63,6 +64,8 @@ pub struct Plan {
     pub images: Vec<Image>,
     /// The cgroup and its limits.
     pub cgroup: cgroup::Plan,
+    /// Network devices that the parent moves at [`Gate::Network`].
+    pub net_devices: Vec<NetDevice>,
     /// What the caller should be told although the container can be made.
     pub warnings: Vec<Problem>,
 }
@@ -102,6 +105,7 @@ pub fn plan(request: &Request<'_>, spec: &Spec, host: &Host) -> Result<Plan, Vec
         steps: planner.steps,
         images: planner.images,
         cgroup: planner.cgroup,
+        net_devices: planner.net_devices,
         warnings: planner.problems,
     };
     if plan.warnings.iter().any(|p| p.level == Level::Error) { Err(plan.warnings) } else { Ok(plan) }
@@ -118,6 +122,7 @@ struct Planner<'a> {
     steps: Vec<Step>,
     images: Vec<Image>,
     cgroup: cgroup::Plan,
+    net_devices: Vec<NetDevice>,
     problems: Vec<Problem>,
 }
 
@@ -128,7 +133,8 @@ impl<'a> Planner<'a> {
         let rootless = host.rootless_cgroups;
         let cgroup = cgroup::plan(request.id, spec, &host.cgroups, rootless, &mut problems);
         let spawn = Spawn { preserve_fds: request.preserve_fds, ..Spawn::default() };
-        Planner { request, spec, host, ns, spawn, cgroup, problems, needs: vec![], steps: vec![], images: vec![] }
+        let (needs, steps, images, net_devices) = (vec![], vec![], vec![], vec![]);
+        Planner { request, spec, host, ns, needs, spawn, steps, images, cgroup, net_devices, problems }
     }
 
     /// The one place where the order is decided (runc's, contract section 5.3). Each line says why it stands there.
@@ -142,6 +148,7 @@ impl<'a> Planner<'a> {
         }
         self.keyring(); //          before anything could use the caller's keys
         self.loopback();
+        self.net_devices(); //      every hook finds them
         self.rootfs(); //           propagation, root, mounts in the config's order, devices
         if !join_early {
             self.join_cgroup(); //  as late as the hooks allow: what was set up is not charged to the container

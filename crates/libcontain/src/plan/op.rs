@@ -121,8 +121,19 @@ pub struct Step {
 pub enum Gate {
     /// The id maps are written.
     Map,
+    /// The network devices are in the container's namespace.
+    Network,
     /// The prestart and createRuntime hooks have run.
     Hooks,
+}
+
+/// A network device of the runtime's namespace, to be moved.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NetDevice {
+    /// Its name there.
+    pub name: String,
+    /// Its name in the container; `%d` becomes a number.
+    pub target: String,
 }
 
 /// Bind mount of a host tree.

@@ -69,6 +69,9 @@ impl fmt::Display for Plan {
         if let Some(program) = &self.cgroup.devices {
             writeln!(f, "cgroup  {:<36} device program, {} instructions", "linux.resources.devices", program.len())?;
         }
+        for device in &self.net_devices {
+            writeln!(f, "netdev  {:<36} {} as {}", "linux.netDevices", device.name, device.target)?;
+        }
         for (i, need) in self.needs.iter().enumerate() {
             writeln!(f, "need {i:>2} {:<36} {}", need.at.to_string(), need.what)?;
         }
@@ -129,6 +132,7 @@ impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Op::Gate(Gate::Map) => f.write_str("await id maps"),
+            Op::Gate(Gate::Network) => f.write_str("await network devices"),
             Op::Gate(Gate::Hooks) => f.write_str("await prestart and createRuntime hooks"),
             Op::BecomeRoot => f.write_str("become root of the user namespace"),
             Op::Undumpable => f.write_str("not dumpable"),

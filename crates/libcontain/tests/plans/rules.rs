@@ -43,6 +43,7 @@ which! {
     time_offsets: Op::TimeOffsets(..),
     map_gate: Op::Gate(Gate::Map),
     hooks_gate: Op::Gate(Gate::Hooks),
+    network_gate: Op::Gate(Gate::Network),
     become_root: Op::BecomeRoot,
     undumpable: Op::Undumpable,
     fork: Op::Fork(..),
@@ -106,6 +107,10 @@ fn late_namespaces(op: &Op) -> bool {
     unshare(op) && !unshare_cgroup(op)
 }
 
+fn net_namespaces(op: &Op) -> bool {
+    other_ns(op) || fork(op) || late_namespaces(op)
+}
+
 fn credentials(op: &Op) -> bool {
     bounding(op) || user(op) || capabilities(op) || ambient(op)
 }
@@ -134,6 +139,9 @@ pub const RULES: &[Rule] = &[
     rule("runtime hooks find the container in its cgroup", join_cgroup, hooks_gate),
     rule("container hooks run in the container's cgroup", join_cgroup, hook_before_pivot),
     rule("a network namespace is there before lo is", late_namespaces, loopback),
+    rule("devices come into the container's network namespace", net_namespaces, network_gate),
+    rule("runtime hooks find the devices", network_gate, hooks_gate),
+    rule("container hooks find the devices", network_gate, hook_before_pivot),
     rule("no mount of ours reaches the host", propagate, root),
     rule("mounts are made in the rootfs", root, below_root),
     rule("nodes are made in what is mounted on /dev", mount, device),
@@ -189,7 +197,7 @@ pub fn violations(plan: &Plan) -> Vec<&'static str> {
     must(plan.steps.last().is_some_and(|step| exec(&step.op)), "exec is last");
     must([exec, ready, close, enter_root, root].iter().all(|w| count(*w) == 1), "some steps stand exactly once");
     must(
-        [fork, map_gate, hooks_gate, seccomp, user, await_start].iter().all(|w| count(*w) <= 1),
+        [fork, map_gate, network_gate, hooks_gate, seccomp, user, await_start].iter().all(|w| count(*w) <= 1),
         "some steps stand at most once",
     );
     must(slots_are_used_once(plan), "a descriptor is closed with its step, so every need is of exactly one");
