@@ -30,5 +30,6 @@ mod lifecycle;
 mod namespaces;
 mod parallel;
 mod process;
+mod protocols;
 mod security;
 mod wrong;

@@ -10,18 +10,18 @@ use crate::support::verify::{Findings, NAMESPACES, verify};
 use crate::support::{Sandbox, View, bundle, host, read, root, skip, wait_for};
 
 /// A process that holds namespaces open until it is dropped.
-struct Holder(Child);
+pub(crate) struct Holder(Child);
 
 impl Holder {
     /// `flags` are unshare(1)'s.
-    fn new(flags: &[&str]) -> Self {
+    pub(crate) fn new(flags: &[&str]) -> Self {
         Holder(
             Command::new("unshare").args(flags).args(["sleep", "1000"]).stderr(Stdio::null()).spawn().expect("unshare"),
         )
     }
 
     /// The path of one of its namespaces, once it is another one than ours.
-    fn path(&self, file: &str) -> String {
+    pub(crate) fn path(&self, file: &str) -> String {
         let path = format!("/proc/{}/ns/{file}", self.0.id());
         let own = std::fs::read_link(format!("/proc/self/ns/{}", file.trim_end_matches("_for_children"))).unwrap();
         wait_for(&path, || std::fs::read_link(&path).is_ok_and(|n| n != own).then_some(()));
@@ -55,7 +55,7 @@ fn runs_as_asked(sandbox: &Sandbox, config: &Value, context: &str) -> Probe {
     probe
 }
 
-fn join(config: &mut Value, kind: &str, path: &str) {
+pub(crate) fn join(config: &mut Value, kind: &str, path: &str) {
     let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
     namespaces.retain(|n| n["type"] != kind);
     namespaces.push(json!({ "type": kind, "path": path }));
