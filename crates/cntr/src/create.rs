@@ -5,13 +5,13 @@
 
 use crate::args::Parsed;
 use crate::globals::{self, Globals};
-use crate::print;
+use crate::{print, socket};
 use anyhow::{Context, anyhow, bail};
 use libcontain::{Bundle, CreateOptions, Id};
 use rustix::fs::{Mode, OFlags};
 use std::ffi::OsStr;
 use std::io::ErrorKind;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// Makes a container whose process waits for `start`.
@@ -25,9 +25,12 @@ fn create_as_told(globals: &Globals<'_>, args: &Parsed, pid_file: Option<&Path>)
     let (id, bundle) = subject(args)?;
     check_terminal(&bundle, args, true)?;
     let runtime = globals.making_runtime()?;
+    let pidfd_socket = pidfd_socket(args, &bundle)?;
     globals.prepare_root()?;
     become_subreaper()?;
-    let container = runtime.create(&id, &bundle, &options(args, pid_file)?)?;
+    let pidfd_socket = pidfd_socket.as_ref().map(AsFd::as_fd);
+    let options = CreateOptions { pidfd_socket, ..options(args, pid_file)? };
+    let container = runtime.create(&id, &bundle, &options)?;
     globals.log.warnings(container.warnings());
     Ok(())
 }
@@ -74,6 +77,11 @@ pub fn pid_file(args: &Parsed) -> anyhow::Result<Option<PathBuf>> {
     args.given("pid-file").map(globals::absolute).transpose()
 }
 
+/// Connected to whoever wants init's pidfd.
+pub fn pidfd_socket(args: &Parsed, bundle: &Bundle) -> anyhow::Result<Option<OwnedFd>> {
+    args.given("pidfd-socket").map(|path| socket::dial(path, bundle.dir())).transpose()
+}
+
 /// What the flags ask of the library.
 pub fn options<'a>(args: &Parsed, pid_file: Option<&'a Path>) -> anyhow::Result<CreateOptions<'a>> {
     Ok(CreateOptions {
@@ -100,9 +108,6 @@ pub fn check_terminal(bundle: &Bundle, args: &Parsed, detached: bool) -> anyhow:
     }
     if socket && !(detached && terminal) {
         bail!("cannot use console socket if runc will not detach or allocate tty");
-    }
-    if args.given("pidfd-socket").is_some() {
-        bail!("--pidfd-socket: not implemented yet");
     }
     Ok(())
 }

@@ -17,6 +17,7 @@ mod log;
 mod ps;
 mod relay;
 mod run;
+mod socket;
 mod spec;
 mod verbs;
 

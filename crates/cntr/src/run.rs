@@ -5,7 +5,7 @@
 //! signal but CHLD, WINCH and URG goes to the container's process; output is drained before the status is returned.
 
 use crate::args::Parsed;
-use crate::create::{become_subreaper, check_terminal, options, pid_file, subject};
+use crate::create::{become_subreaper, check_terminal, options, pid_file, pidfd_socket, subject};
 use crate::globals::Globals;
 use crate::relay::{Relay, pipes};
 use anyhow::{Context, bail};
@@ -14,7 +14,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{WaitId, WaitIdOptions, WaitOptions, getpid, wait, waitid};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 /// As in a shell's `$?`.
@@ -31,17 +31,19 @@ fn run_as_told(globals: &Globals<'_>, args: &Parsed, pid_file: Option<&Path>) ->
     let detached = args.is_set("detach");
     check_terminal(&bundle, args, detached)?;
     let runtime = globals.making_runtime()?;
+    let pidfd_socket = pidfd_socket(args, &bundle)?;
     globals.prepare_root()?;
     if !args.is_set("no-subreaper") {
         become_subreaper()?;
     }
     let options = options(args, pid_file)?;
     if detached {
+        let options = CreateOptions { pidfd_socket: pidfd_socket.as_ref().map(AsFd::as_fd), ..options };
         let container = runtime.run(&id, &bundle, &options)?;
         globals.log.warnings(container.warnings());
         return Ok(0);
     }
-    let (container, status) = foreground(globals, &id, &bundle, options)?;
+    let (container, status) = foreground(globals, &id, &bundle, options, pidfd_socket)?;
     if !args.is_set("keep") {
         delete(globals, container);
     }
@@ -63,6 +65,7 @@ fn foreground(
     id: &Id,
     bundle: &Bundle,
     options: CreateOptions<'_>,
+    pidfd_socket: Option<OwnedFd>,
 ) -> anyhow::Result<(Container, u8)> {
     let before = libcontain::signal_mask();
     let everything = SigSet::all();
@@ -71,11 +74,13 @@ fn foreground(
         SignalFd::with_flags(&everything, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).context("signalfd")?;
     let (mut relay, theirs) = pipes(bundle.spec())?;
     let stdio = theirs.each_ref().map(|fd| Some(fd.as_fd()));
-    let options = CreateOptions { stdio, signal_mask: Some(before), ..options };
+    let pidfd = pidfd_socket.as_ref().map(AsFd::as_fd);
+    let options = CreateOptions { stdio, signal_mask: Some(before), pidfd_socket: pidfd, ..options };
     let container = globals.making_runtime()?.run(id, bundle, &options)?;
     globals.log.warnings(container.warnings());
     // Ours only: the ends of output could not be seen while this process holds the writing ends.
     drop(theirs);
+    drop(pidfd_socket); // all that its listener gets has been sent
     match serve(&container, &signals, &mut relay) {
         Ok(status) => Ok((container, status)),
         Err(error) => {

@@ -7,7 +7,7 @@ use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use oci_spec::runtime::Hook;
 use rustix::fs::{Mode, OFlags};
@@ -24,9 +24,13 @@ use crate::plan::{self, Bind, ContainerHook, Image, Maps, Need, Op, Open, Plan, 
 use crate::runtime::{CreateOptions, Id};
 use crate::spawn::{Event, Failure, Init, Launch, spawn};
 use crate::state::{self, Record, StateDir};
-use crate::{hooks, mounts, sys};
+use crate::{handover, hooks, mounts, sys};
 
 const FRAME: &str = "unable to start container process";
+
+/// How long a listener that does not read is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 const INIT_FRAME: &str = "unable to start container process: error during container init";
 
 /// Makes the container that `plan` describes.
@@ -93,6 +97,7 @@ impl Making<'_> {
         let init = self.spawn(&cgroup, &fds, container.signal_mask())?;
         container.adopt(init);
         self.converse(container, network, &cgroup, &fds)?;
+        self.hand_over_pidfd(container)?;
         self.announce(container)?;
         container.go();
         if !waits {
@@ -166,6 +171,13 @@ impl Making<'_> {
         #[allow(deprecated)]
         run("prestart", hooks.prestart()).map_err(|e| e.within(FRAME))?;
         run("createRuntime", hooks.create_runtime()).map_err(|e| e.within(FRAME))
+    }
+
+    /// To whoever asked for it. Init is complete, and if this fails nobody has heard of it yet.
+    fn hand_over_pidfd(&self, container: &Container) -> Result<(), Error> {
+        let (Some(socket), Some(pidfd)) = (self.options.pidfd_socket, container.pidfd()) else { return Ok(()) };
+        let sent = handover::send(socket, b"standard", pidfd, PATIENCE);
+        sent.map_err(|e| Error::os("sending the pidfd to the pidfd socket", e).within(FRAME))
     }
 
     /// Makes the container known: first the state, by which it can be deleted; last the pid file, which callers wait for.

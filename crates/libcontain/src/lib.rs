@@ -46,6 +46,7 @@ mod create;
 mod error;
 mod fault;
 pub mod features;
+mod handover;
 mod home;
 mod hook_state;
 mod hooks;

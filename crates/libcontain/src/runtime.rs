@@ -74,6 +74,9 @@ pub struct CreateOptions<'a> {
     pub no_new_keyring: bool,
     /// The signal mask of the program and of hooks (bit n-1 stands for signal n); `None`: the calling thread's.
     pub signal_mask: Option<u64>,
+    /// A connected `SOCK_STREAM` socket that is sent init's pidfd once init is set up: one message, `standard`, with one
+    /// descriptor. It is an error if it cannot be sent within ten seconds.
+    pub pidfd_socket: Option<BorrowedFd<'a>>,
     /// If making it fails, leave the state directory, as of a stopped container.
     pub keep: bool,
 }

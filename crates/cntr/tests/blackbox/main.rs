@@ -32,5 +32,6 @@ mod namespaces;
 mod netdevices;
 mod parallel;
 mod process;
+mod protocols;
 mod security;
 mod wrong;

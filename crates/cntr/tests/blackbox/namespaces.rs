@@ -14,14 +14,14 @@ pub(crate) struct Holder(Child);
 
 impl Holder {
     /// `flags` are unshare(1)'s.
-    pub fn new(flags: &[&str]) -> Self {
+    pub(crate) fn new(flags: &[&str]) -> Self {
         Holder(
             Command::new("unshare").args(flags).args(["sleep", "1000"]).stderr(Stdio::null()).spawn().expect("unshare"),
         )
     }
 
     /// The path of one of its namespaces, once it is another one than ours.
-    pub fn path(&self, file: &str) -> String {
+    pub(crate) fn path(&self, file: &str) -> String {
         let path = format!("/proc/{}/ns/{file}", self.0.id());
         let own = std::fs::read_link(format!("/proc/self/ns/{}", file.trim_end_matches("_for_children"))).unwrap();
         wait_for(&path, || std::fs::read_link(&path).is_ok_and(|n| n != own).then_some(()));
