@@ -23,6 +23,7 @@ mod support;
 mod budget;
 mod crash;
 mod debian;
+mod files;
 mod foreground;
 mod harness;
 mod hooks;
