@@ -31,5 +31,6 @@ mod lifecycle;
 mod namespaces;
 mod parallel;
 mod process;
+mod program;
 mod security;
 mod wrong;
