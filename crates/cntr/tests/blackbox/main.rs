@@ -28,6 +28,7 @@ mod foreground;
 mod harness;
 mod hooks;
 mod lifecycle;
+mod limits;
 mod namespaces;
 mod parallel;
 mod process;
