@@ -16,3 +16,5 @@ mod hosts;
 mod order;
 #[path = "plans/rules.rs"]
 mod rules;
+#[path = "plans/silent.rs"]
+mod silent;

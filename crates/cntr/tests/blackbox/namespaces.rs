@@ -328,7 +328,7 @@ fn ordinary_user_with_limits() {
 
 /// A sandbox with mounts of its own, all of them shared as systemd does it: in peer groups that the test has made, so
 /// that nothing reaches the machine's.
-fn with_shared_mounts() -> Sandbox {
+pub(crate) fn with_shared_mounts() -> Sandbox {
     let sandbox = Sandbox::with_view(View::Pids);
     within(&sandbox, &["mount", "--make-rprivate", "/"]);
     within(&sandbox, &["mount", "--make-rshared", "/"]);
@@ -336,7 +336,7 @@ fn with_shared_mounts() -> Sandbox {
 }
 
 /// A program in the mount namespace of a sandbox with [`View::Pids`].
-fn within(sandbox: &Sandbox, argv: &[&str]) {
+pub(crate) fn within(sandbox: &Sandbox, argv: &[&str]) {
     let pid = sandbox.host_pid().to_string();
     host("nsenter", &[&["-t", pid.as_str(), "-m", "--"], argv].concat());
 }

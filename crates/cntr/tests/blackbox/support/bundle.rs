@@ -107,7 +107,8 @@ pub fn drop_limits_without_v2_controller(config: &mut Value) {
     }
 }
 
-fn block_device() -> Option<(u64, u64)> {
+/// Major and minor number of a disk of this machine.
+pub fn block_device() -> Option<(u64, u64)> {
     let mut names: Vec<_> = std::fs::read_dir("/sys/block").ok()?.flatten().map(|e| e.file_name()).collect();
     names.sort_by_key(|n| (n.to_string_lossy().starts_with("loop"), n.clone()));
     let dev = super::read(format!("/sys/block/{}/dev", names.first()?.to_string_lossy()));

@@ -147,7 +147,7 @@ fn environment(config: &Value, probe: &Probe, findings: &mut Findings) {
     findings.equal("process.env", &asked.join("\n").as_str(), &probe.lines("environ").join("\n").as_str());
 }
 
-const RLIMITS: [(&str, &str); 16] = [
+pub const RLIMITS: [(&str, &str); 16] = [
     ("RLIMIT_CPU", "Max cpu time"),
     ("RLIMIT_FSIZE", "Max file size"),
     ("RLIMIT_DATA", "Max data size"),

@@ -10,7 +10,7 @@ use super::verify::Findings;
 use super::{View, read};
 
 /// Where the process is in the hierarchy of `controller` ("" for v2).
-fn directory(pid: i32, controller: &str) -> Option<PathBuf> {
+pub fn directory(pid: i32, controller: &str) -> Option<PathBuf> {
     let text = read(format!("/proc/{pid}/cgroup"));
     let line = text.lines().find_map(|line| {
         let mut fields = line.splitn(3, ':').skip(1);
