@@ -32,4 +32,5 @@ mod netdevices;
 mod parallel;
 mod process;
 mod security;
+mod settings;
 mod wrong;
