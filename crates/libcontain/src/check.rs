@@ -14,6 +14,7 @@ mod mounts;
 mod namespaces;
 mod netdev;
 mod process;
+mod rdt;
 mod strings;
 mod sysctl;
 mod tuning;
@@ -79,6 +80,7 @@ const RULES: &[Rule] = &[
     netdev::devices,
     sysctl::keys,
     tuning::memory_policy,
+    rdt::rdt,
     strings::nul_bytes,
     later::not_yet,
 ];

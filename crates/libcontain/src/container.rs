@@ -21,7 +21,7 @@ use crate::hook_state::{self, SPEC_VERSION};
 use crate::runtime::Id;
 use crate::spawn::{Event, Failure, Init, decode};
 use crate::state::{Record, StateDir, process_stat};
-use crate::{hooks, sys, wait};
+use crate::{hooks, rdt, sys, wait};
 
 /// How long `delete` waits for a killed init to be gone.
 const DEATH: Duration = Duration::from_secs(10);
@@ -124,6 +124,11 @@ impl Container {
     pub(crate) fn remains(id: Id, dir: StateDir, record: Record, owned: bool) -> Self {
         let claim = if owned { Claim::Remains } else { Claim::Unknown };
         Container { claim, ..Container::intended(id, dir, record) }
+    }
+
+    /// Notes whether the class of service is removed with what has been made so far, or with the container.
+    pub(crate) fn own_rdt(&mut self, own: bool) {
+        self.record.intel_rdt_own = own;
     }
 
     pub(crate) fn own_cgroup(&mut self) -> Result<(), Error> {
@@ -415,6 +420,7 @@ impl Container {
     pub(crate) fn stop_now(mut self) -> Result<(), Error> {
         self.end_init();
         self.remove_cgroup()?;
+        self.remove_rdt()?;
         self.dir.remove_fifo()?;
         self.dir.write_state(&self.record)
     }
@@ -449,10 +455,22 @@ impl Container {
         }
     }
 
-    /// Removes everything: processes left in the cgroup, the cgroup, the directory; then the poststop hooks, of which
+    fn remove_rdt(&self) -> Result<(), Error> {
+        let Record { intel_rdt_path: class, intel_rdt_mon_path: monitor, .. } = &self.record;
+        if class.is_empty() {
+            return Ok(());
+        }
+        let class = Some(class.as_str()).filter(|_| self.record.intel_rdt_own);
+        let monitor = Some(monitor.as_str()).filter(|path| !path.is_empty());
+        let complete = !self.record.created.is_empty();
+        rdt::remove(class, monitor, complete)
+    }
+
+    /// Removes everything: processes left in the cgroup, the cgroup, the class of service, the directory; then the poststop hooks, of which
     /// one that fails is no reason not to run the others (runtime.md#lifecycle, step 13).
     pub(crate) fn destroy(self) -> Result<Vec<Problem>, Error> {
         self.remove_cgroup()?;
+        self.remove_rdt()?;
         self.dir.remove()?;
         let state = self.hook_state("stopped", false);
         let hooks = self.record.config.hooks.as_ref().and_then(|h| h.poststop().as_deref());

@@ -21,10 +21,11 @@ use crate::fault::Fault;
 use crate::netdev::Transfer;
 use crate::plan::cgroup::Dir;
 use crate::plan::{self, Bind, ContainerHook, Image, Maps, Need, Op, Open, Plan, Step, Tree};
+use crate::rdt::Found;
 use crate::runtime::{CreateOptions, Id};
 use crate::spawn::{Event, Failure, Init, Launch, spawn};
 use crate::state::{self, Record, StateDir};
-use crate::{handover, hooks, mounts, sys};
+use crate::{handover, hooks, mounts, rdt, sys};
 
 const FRAME: &str = "unable to start container process";
 
@@ -85,6 +86,9 @@ struct Making<'a> {
 impl Making<'_> {
     fn make(&self, container: &mut Container, network: &mut Option<Transfer>) -> Result<(), Error> {
         container.warn(&self.plan.warnings);
+        let class = self.plan.rdt.as_ref().map(|rdt| Ok((rdt, rdt::look(rdt)?)));
+        let class = class.transpose().map_err(|e: Error| e.within(FRAME))?;
+        container.own_rdt(class.is_some_and(|(_, found)| found == Found::Nothing));
         container.dir().write_intent(container.record())?;
         let waits = self.plan.steps.iter().any(|step| matches!(step.op, Op::AwaitStart(_)));
         if waits {
@@ -93,9 +97,13 @@ impl Making<'_> {
         let cgroup = Cgroup::create(&self.plan.cgroup).map_err(|e| cgroup_error(&e))?;
         container.own_cgroup()?;
         cgroup.apply(&self.plan.cgroup).map_err(|e| cgroup_error(&e))?;
+        class.map_or(Ok(()), |(rdt, found)| rdt::make(rdt, found)).map_err(|e| e.within(FRAME))?;
         let fds = acquire(self.plan, container.dir())?;
         let init = self.spawn(&cgroup, &fds, container.signal_mask())?;
         container.adopt(init);
+        if let Some((rdt, _)) = class.filter(|_| container.has_init()) {
+            rdt::join(rdt, container.pid()).map_err(|e| e.within(FRAME))?;
+        }
         self.converse(container, network, &cgroup, &fds)?;
         self.hand_over_pidfd(container)?;
         self.announce(container)?;
@@ -183,6 +191,9 @@ impl Making<'_> {
     /// Makes the container known: first the state, by which it can be deleted; last the pid file, which callers wait for.
     fn announce(&self, container: &mut Container) -> Result<(), Error> {
         container.record_init(state::rfc3339(SystemTime::now()));
+        if self.plan.rdt.as_ref().is_some_and(|rdt| rdt.shared) {
+            container.own_rdt(false); // others may be in it from now on
+        }
         container.dir().write_state(container.record())?;
         self.options.pid_file.map_or(Ok(()), |path| write_pid_file(path, container.pid()))
     }

@@ -36,7 +36,7 @@ struct Linux {
     seccomp: Seccomp,
     apparmor: Enabled,
     selinux: Enabled,
-    intel_rdt: Enabled,
+    intel_rdt: IntelRdt,
     mount_extensions: MountExtensions,
     net_devices: Enabled,
 }
@@ -65,6 +65,13 @@ struct Seccomp {
 #[derive(Debug, Clone, Serialize)]
 struct MountExtensions {
     idmap: Enabled,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct IntelRdt {
+    enabled: bool,
+    schemata: bool,
+    monitoring: bool,
 }
 
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -114,7 +121,7 @@ fn linux() -> Linux {
         },
         apparmor: NO,
         selinux: NO,
-        intel_rdt: NO,
+        intel_rdt: IntelRdt { enabled: true, schemata: true, monitoring: true },
         mount_extensions: MountExtensions { idmap: NO },
         net_devices: YES,
     }
@@ -171,7 +178,7 @@ mod tests {
             ("/ociVersionMax", serde_json::json!("1.3.0")),
             ("/linux/mountExtensions/idmap/enabled", serde_json::json!(false)),
             ("/linux/cgroup/systemdUser", serde_json::json!(false)),
-            ("/linux/intelRdt/enabled", serde_json::json!(false)),
+            ("/linux/intelRdt", serde_json::json!({"enabled": true, "schemata": true, "monitoring": true})),
             ("/linux/netDevices/enabled", serde_json::json!(true)),
             ("/linux/seccomp/enabled", serde_json::json!(true)),
             ("/annotations/org.opencontainers.runc.checkpoint.enabled", serde_json::json!("false")),

@@ -48,6 +48,21 @@ pub struct Host {
     pub cgroups: Layout,
     /// Missing permission for cgroups is tolerated where no limit is asked for.
     pub rootless_cgroups: bool,
+    /// Where resctrl is mounted, if it is. [`Host::probe`] leaves it out: asking is for configs that need it.
+    pub resctrl: Option<Resctrl>,
+}
+
+/// Intel's Resource Director Technology and its like, as the kernel offers them (Linux 4.10).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resctrl {
+    /// The mount point, `/sys/fs/resctrl`.
+    pub mount: String,
+    /// Shares of the L3 cache can be given (CAT).
+    pub cache: bool,
+    /// Shares of the memory bandwidth can be given (MBA).
+    pub bandwidth: bool,
+    /// The use of either can be counted (CMT, MBM).
+    pub monitoring: bool,
 }
 
 impl Host {
@@ -76,7 +91,14 @@ impl Host {
             has_kcore: exists(c"/proc/kcore"),
             cgroups: crate::cgroup::probe()?,
             rootless_cgroups: euid != 0 || user_namespace,
+            resctrl: None,
         })
+    }
+
+    /// What the machine has for `linux.intelRdt`.
+    #[must_use]
+    pub fn with_resctrl(self) -> Host {
+        Host { resctrl: crate::rdt::probe(), ..self }
     }
 
     /// Root with all capabilities of Linux 5.9 and later, on a kernel with all namespaces and no cgroups.
@@ -96,6 +118,7 @@ impl Host {
             has_kcore: true,
             cgroups: Layout { mode: Mode::Absent, hierarchies: vec![] },
             rootless_cgroups: false,
+            resctrl: None,
         }
     }
 

@@ -5,6 +5,8 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use oci_spec::runtime::Spec;
+
 use crate::bundle::Bundle;
 use crate::container::Container;
 use crate::create;
@@ -121,10 +123,13 @@ impl Runtime {
         &self.root
     }
 
-    fn host(&self) -> Result<Host, Error> {
+    /// What `spec` does not need is not asked.
+    fn host(&self, spec: &Spec) -> Result<Host, Error> {
+        let probe = || Host::probe().map_err(|e| Error::os("asking the machine", e));
         let mut host = match &self.host {
             Some(host) => host.clone(),
-            None => Host::probe().map_err(|e| Error::os("asking the machine", e))?,
+            None if spec.linux().as_ref().is_some_and(|l| l.intel_rdt().is_some()) => probe()?.with_resctrl(),
+            None => probe()?,
         };
         if let Some(tolerated) = self.rootless_cgroups {
             host.rootless_cgroups = tolerated;
@@ -144,7 +149,7 @@ impl Runtime {
         if self.driver == CgroupDriver::Systemd {
             return Err(Error::new(Kind::Unsupported, "the systemd cgroup driver is not implemented yet"));
         }
-        let host = self.host()?;
+        let host = self.host(bundle.spec())?;
         let request = Request {
             id: id.as_str(),
             bundle: bundle.dir(),

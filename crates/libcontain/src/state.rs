@@ -45,6 +45,11 @@ pub(crate) struct Record {
     pub namespace_paths: BTreeMap<String, String>,
     pub external_descriptors: Vec<String>,
     pub intel_rdt_path: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub intel_rdt_mon_path: String,
+    /// The directory at `intel_rdt_path` goes with the container.
+    #[serde(default)]
+    pub intel_rdt_own: bool,
 }
 
 /// The part of the config that outlives `create`.
@@ -110,7 +115,9 @@ impl Record {
             cgroup_paths: plan.cgroup.paths(),
             namespace_paths: BTreeMap::new(),
             external_descriptors: descriptors(stdio),
-            intel_rdt_path: String::new(),
+            intel_rdt_path: plan.rdt.as_ref().map_or_else(String::new, |rdt| rdt.group.clone()),
+            intel_rdt_mon_path: plan.rdt.as_ref().and_then(|rdt| rdt.monitor.clone()).unwrap_or_default(),
+            intel_rdt_own: false,
         }
     }
 

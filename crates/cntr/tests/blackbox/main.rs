@@ -37,4 +37,5 @@ mod process;
 mod program;
 mod protocols;
 mod security;
+mod settings;
 mod wrong;

@@ -5,7 +5,7 @@
 use super::{Ctx, Problems, quoted};
 use crate::error::{At, Problem};
 use crate::plan::mount_options;
-use crate::spec::{Linux, LinuxIntelRdt, LinuxSeccompAction, Process};
+use crate::spec::{Linux, LinuxSeccompAction, Process};
 
 const TEXT: &str = "not implemented yet";
 
@@ -32,16 +32,7 @@ fn of_process(p: &Process) -> Vec<(&'static str, bool)> {
 }
 
 fn of_linux(l: &Linux) -> Vec<(&'static str, bool)> {
-    vec![("linux.mountLabel", given(l.mount_label())), ("linux.intelRdt", l.intel_rdt().as_ref().is_some_and(is_set))]
-}
-
-fn is_set(rdt: &LinuxIntelRdt) -> bool {
-    let monitoring = [rdt.enable_monitoring(), rdt.enable_cmt(), rdt.enable_mbm()];
-    given(rdt.clos_id())
-        || given(rdt.l3_cache_schema())
-        || given(rdt.mem_bw_schema())
-        || rdt.schemata().as_ref().is_some_and(|s| !s.is_empty())
-        || monitoring.contains(&&Some(true))
+    vec![("linux.mountLabel", given(l.mount_label()))]
 }
 
 fn mounts(c: &Ctx<'_>, out: &mut Problems) {
@@ -84,11 +75,6 @@ mod tests {
             (json!({"process": {"apparmorProfile": "x"}}), "process.apparmorProfile"),
             (json!({"process": {"selinuxLabel": "x"}}), "process.selinuxLabel"),
             (json!({"linux": {"mountLabel": "x"}}), "linux.mountLabel"),
-            (json!({"linux": {"intelRdt": {"closID": "x"}}}), "linux.intelRdt"),
-            (json!({"linux": {"intelRdt": {"schemata": ["x"]}}}), "linux.intelRdt"),
-            (json!({"linux": {"intelRdt": {"l3CacheSchema": "x"}}}), "linux.intelRdt"),
-            (json!({"linux": {"intelRdt": {"memBwSchema": "x"}}}), "linux.intelRdt"),
-            (json!({"linux": {"intelRdt": {"enableMonitoring": true}}}), "linux.intelRdt"),
             (
                 json!({"mounts": [{"destination": "/a", "type": "tmpfs", "options": ["idmap", "tmpcopyup"]}]}),
                 "mounts[0].options: \"idmap\", \"tmpcopyup\"",
@@ -121,10 +107,7 @@ mod tests {
     fn what_is_present_and_empty_is_not() {
         let patch = json!({
             "process": {"terminal": false, "apparmorProfile": "", "selinuxLabel": ""},
-            "linux": {
-                "mountLabel": "",
-                "intelRdt": {"closID": "", "schemata": [], "enableMonitoring": false},
-            },
+            "linux": {"mountLabel": ""},
             "mounts": [{"destination": "/a", "type": "tmpfs", "options": [], "uidMappings": [], "gidMappings": []}],
         });
         assert_eq!(found(patch), Vec::<String>::new());

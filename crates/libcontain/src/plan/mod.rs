@@ -14,6 +14,7 @@ mod netdev;
 mod op;
 pub mod process;
 mod program;
+pub mod rdt;
 mod rootfs;
 pub mod seccomp;
 mod show;
@@ -66,6 +67,8 @@ pub struct Plan {
     pub cgroup: cgroup::Plan,
     /// Network devices that the parent moves at [`Gate::Network`].
     pub net_devices: Vec<NetDevice>,
+    /// The class of service of cache and memory bandwidth.
+    pub rdt: Option<rdt::Rdt>,
     /// What the caller should be told although the container can be made.
     pub warnings: Vec<Problem>,
 }
@@ -99,6 +102,7 @@ pub struct Maps {
 pub fn plan(request: &Request<'_>, spec: &Spec, host: &Host) -> Result<Plan, Vec<Problem>> {
     let mut planner = Planner::new(request, spec, host);
     planner.order();
+    planner.rdt();
     let plan = Plan {
         needs: planner.needs,
         spawn: planner.spawn,
@@ -106,6 +110,7 @@ pub fn plan(request: &Request<'_>, spec: &Spec, host: &Host) -> Result<Plan, Vec
         images: planner.images,
         cgroup: planner.cgroup,
         net_devices: planner.net_devices,
+        rdt: planner.rdt,
         warnings: planner.problems,
     };
     if plan.warnings.iter().any(|p| p.level == Level::Error) { Err(plan.warnings) } else { Ok(plan) }
@@ -123,6 +128,7 @@ struct Planner<'a> {
     images: Vec<Image>,
     cgroup: cgroup::Plan,
     net_devices: Vec<NetDevice>,
+    rdt: Option<rdt::Rdt>,
     problems: Vec<Problem>,
 }
 
@@ -134,7 +140,7 @@ impl<'a> Planner<'a> {
         let cgroup = cgroup::plan(request.id, spec, &host.cgroups, rootless, &mut problems);
         let spawn = Spawn { preserve_fds: request.preserve_fds, ..Spawn::default() };
         let (needs, steps, images, net_devices) = (vec![], vec![], vec![], vec![]);
-        Planner { request, spec, host, ns, needs, spawn, steps, images, cgroup, net_devices, problems }
+        Planner { request, spec, host, ns, needs, spawn, steps, images, cgroup, net_devices, rdt: None, problems }
     }
 
     /// The one place where the order is decided (runc's, contract section 5.3). Each line says why it stands there.

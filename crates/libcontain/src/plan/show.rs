@@ -69,6 +69,15 @@ impl fmt::Display for Plan {
         if let Some(program) = &self.cgroup.devices {
             writeln!(f, "cgroup  {:<36} device program, {} instructions", "linux.resources.devices", program.len())?;
         }
+        if let Some(rdt) = &self.rdt {
+            writeln!(f, "rdt     {:<36} {}", "linux.intelRdt", rdt.group)?;
+            for text in rdt.schemata.iter().flat_map(|text| text.lines()) {
+                writeln!(f, "rdt     {:<36} schemata = {text}", "linux.intelRdt")?;
+            }
+            if let Some(path) = &rdt.monitor {
+                writeln!(f, "rdt     {:<36} mkdir {path}", "linux.intelRdt.enableMonitoring")?;
+            }
+        }
         for device in &self.net_devices {
             writeln!(f, "netdev  {:<36} {} as {}", "linux.netDevices", device.name, device.target)?;
         }

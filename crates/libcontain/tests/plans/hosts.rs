@@ -42,6 +42,7 @@ pub fn v2() -> Host {
         has_kcore: true,
         cgroups: Layout { mode: Mode::V2, hierarchies: vec![unified("", &all, "/system.slice/caller.service")] },
         rootless_cgroups: false,
+        resctrl: None,
     }
 }
 
