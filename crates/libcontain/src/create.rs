@@ -13,6 +13,7 @@ use oci_spec::runtime::Hook;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, FdFlags};
 
+use crate::agent;
 use crate::bundle::Bundle;
 use crate::cgroup::{Cgroup, CgroupError};
 use crate::container::Container;
@@ -25,7 +26,7 @@ use crate::spawn::{Event, Failure, Init, Launch, spawn};
 use crate::state::{self, Record, StateDir};
 use crate::{hooks, mounts, sys};
 
-const FRAME: &str = "unable to start container process";
+pub(crate) const FRAME: &str = "unable to start container process";
 const INIT_FRAME: &str = "unable to start container process: error during container init";
 
 /// Makes the container that `plan` describes.
@@ -77,6 +78,8 @@ impl Making<'_> {
     fn make(&self, container: &mut Container) -> Result<(), Error> {
         container.warn(&self.plan.warnings);
         container.dir().write_intent(container.record())?;
+        // Before anything else is made: most often an agent is just not there.
+        let agent = self.plan.seccomp_agent.as_ref().map(agent::find).transpose()?;
         let waits = self.plan.steps.iter().any(|step| matches!(step.op, Op::AwaitStart(_)));
         if waits {
             container.dir().make_fifo()?;
@@ -87,7 +90,7 @@ impl Making<'_> {
         let fds = acquire(self.plan, container.dir())?;
         let init = self.spawn(&cgroup, &fds, container.signal_mask())?;
         container.adopt(init);
-        self.converse(container, &cgroup, &fds)?;
+        self.converse(container, &cgroup, &fds, agent.as_ref())?;
         self.announce(container)?;
         container.go();
         if !waits {
@@ -123,16 +126,31 @@ impl Making<'_> {
     }
 
     /// Answers init until it is ready.
-    fn converse(&self, container: &Container, cgroup: &Cgroup, fds: &[OwnedFd]) -> Result<(), Error> {
+    fn converse(
+        &self,
+        container: &Container,
+        cgroup: &Cgroup,
+        fds: &[OwnedFd],
+        agent: Option<&agent::Socket<'_>>,
+    ) -> Result<(), Error> {
+        let mut asked = false;
         if let Some(maps) = self.plan.spawn.maps.as_ref().filter(|_| container.has_init()) {
             write_maps(container.pid(), maps)?;
             container.go();
         }
         loop {
+            if asked {
+                agent::await_answers(container)?;
+            }
             match container.next_event()? {
                 Event::Hooks => {
                     self.runtime_hooks(container)?;
                     container.go();
+                }
+                Event::Listener(number) => {
+                    agent.map_or(Ok(()), |agent| agent.hand_over(container, number))?;
+                    container.go();
+                    asked = true;
                 }
                 Event::Ready => return Ok(()),
                 Event::Failed(failure) => return Err(self.describe(&failure, fds)),
@@ -202,6 +220,10 @@ impl Making<'_> {
             Op::Scheduler(_) if failure.errno == libc::EPERM && self.asks_for_cpus() => {
                 let text = "process scheduler can't be used together with AllowedCPUs";
                 Error::new(Kind::Os, format!("{at}: {text}: {}", said(failure)))
+            }
+            Op::Seccomp(filter) => {
+                let text = format!("{}: {at}: {}{}", step.op.frame(), said(failure), agent::load_hint(filter, failure));
+                Error::new(Kind::Os, text)
             }
             Op::User { groups: Some(groups), .. } if failure.call == "setgroups" && failure.errno == libc::EINVAL => {
                 let text =

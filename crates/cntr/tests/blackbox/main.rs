@@ -30,5 +30,6 @@ mod lifecycle;
 mod namespaces;
 mod parallel;
 mod process;
+mod seccomp;
 mod security;
 mod wrong;
