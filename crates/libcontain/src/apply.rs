@@ -24,6 +24,7 @@ pub(crate) fn apply(stage: &mut Stage<'_>, op: &Op) -> Result<()> {
     match op {
         Op::BecomeRoot => become_root(),
         Op::Undumpable => call("prctl", sys::prctl(libc::PR_SET_DUMPABLE, 0, 0)).map(drop),
+        Op::Dumpable => call("prctl", sys::prctl(libc::PR_SET_DUMPABLE, 1, 0)).map(drop),
         Op::Unshare(flags) => call("unshare", sys::unshare(*flags)),
         Op::SetNs(slot, kind) => {
             if *kind == NEWUSER {
@@ -87,7 +88,7 @@ pub(crate) fn apply(stage: &mut Stage<'_>, op: &Op) -> Result<()> {
         Op::Personality(domain) => call("personality", sys::personality(*domain)),
         Op::MemoryPolicy(policy) => call("set_mempolicy", sys::set_mempolicy(policy.mode, &policy.nodes)),
         Op::Rlimit(resource, soft, hard) => call("prlimit", sys::setrlimit(*resource, *soft, *hard)),
-        Op::Seccomp(filter) => call("seccomp", sys::seccomp(&filter.program, filter.flags)),
+        Op::Seccomp(filter) => call("seccomp", sys::seccomp(&filter.program, filter.flags)).map(drop),
         Op::Chdir(path) => chdir(stage, path),
         Op::ChdirAsUser(path) if stage.chdir_as_user => call("chdir", rustix::process::chdir(path.as_c_str())),
         Op::ChdirAsUser(_) => Ok(()),

@@ -180,6 +180,11 @@ impl Container {
         }
     }
 
+    /// The process that was made, in the process that made it.
+    pub(crate) fn init(&self) -> Option<&Init> {
+        self.init.as_ref()
+    }
+
     pub(crate) fn next_event(&self) -> Result<Event, Error> {
         let Some(init) = &self.init else { return Ok(Event::Closed) };
         init.next().map_err(|fault| Error::os(fault.call, Errno::from_raw_os_error(fault.errno)))

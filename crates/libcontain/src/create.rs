@@ -13,6 +13,7 @@ use oci_spec::runtime::Hook;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, FdFlags};
 
+use crate::agent;
 use crate::bundle::Bundle;
 use crate::cgroup::{Cgroup, CgroupError};
 use crate::container::Container;
@@ -27,7 +28,7 @@ use crate::spawn::{Event, Failure, Init, Launch, spawn};
 use crate::state::{self, Record, StateDir};
 use crate::{handover, hooks, mounts, rdt, sys};
 
-const FRAME: &str = "unable to start container process";
+pub(crate) const FRAME: &str = "unable to start container process";
 
 /// How long a listener that does not read is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -90,6 +91,8 @@ impl Making<'_> {
         let class = class.transpose().map_err(|e: Error| e.within(FRAME))?;
         container.own_rdt(class.is_some_and(|(_, found)| found == Found::Nothing));
         container.dir().write_intent(container.record())?;
+        // Before anything else is made: most often an agent is just not there.
+        let agent = self.plan.seccomp_agent.as_ref().map(agent::find).transpose()?;
         let waits = self.plan.steps.iter().any(|step| matches!(step.op, Op::AwaitStart(_)));
         if waits {
             container.dir().make_fifo()?;
@@ -104,7 +107,7 @@ impl Making<'_> {
         if let Some((rdt, _)) = class.filter(|_| container.has_init()) {
             rdt::join(rdt, container.pid()).map_err(|e| e.within(FRAME))?;
         }
-        self.converse(container, network, &cgroup, &fds)?;
+        self.converse(container, network, &cgroup, &fds, agent.as_ref())?;
         self.hand_over_pidfd(container)?;
         self.announce(container)?;
         container.go();
@@ -147,12 +150,17 @@ impl Making<'_> {
         network: &mut Option<Transfer>,
         cgroup: &Cgroup,
         fds: &[OwnedFd],
+        agent: Option<&agent::Socket<'_>>,
     ) -> Result<(), Error> {
+        let mut asked = false;
         if let Some(maps) = self.plan.spawn.maps.as_ref().filter(|_| container.has_init()) {
             write_maps(container.pid(), maps)?;
             container.go();
         }
         loop {
+            if asked {
+                agent::await_answers(container)?;
+            }
             match container.next_event()? {
                 Event::Network => {
                     let transfer = network.insert(Transfer::open(container.pid()).map_err(|e| e.within(FRAME))?);
@@ -163,6 +171,11 @@ impl Making<'_> {
                 Event::Hooks => {
                     self.runtime_hooks(container)?;
                     container.go();
+                }
+                Event::Listener(number) => {
+                    agent.map_or(Ok(()), |agent| agent.hand_over(container, number))?;
+                    container.go();
+                    asked = true;
                 }
                 Event::Ready => return Ok(()),
                 Event::Failed(failure) => return Err(self.describe(&failure, fds)),
@@ -242,6 +255,10 @@ impl Making<'_> {
             Op::Scheduler(_) if failure.errno == libc::EPERM && self.asks_for_cpus() => {
                 let text = "process scheduler can't be used together with AllowedCPUs";
                 Error::new(Kind::Os, format!("{at}: {text}: {}", said(failure)))
+            }
+            Op::Seccomp(filter) => {
+                let text = format!("{}: {at}: {}{}", step.op.frame(), said(failure), agent::load_hint(filter, failure));
+                Error::new(Kind::Os, text)
             }
             Op::User { groups: Some(groups), .. } if failure.call == "setgroups" && failure.errno == libc::EINVAL => {
                 let text =

@@ -38,6 +38,14 @@ pub(crate) fn document(halves: &[Vec<u8>; 2], pid: Option<u32>) -> Vec<u8> {
     }
 }
 
+/// The container process state that goes to a seccomp agent together with one descriptor
+/// (config-linux.md#containerprocessstate). `state` is the state document.
+pub(crate) fn process_state(pid: u32, metadata: &str, state: &[u8]) -> Vec<u8> {
+    let metadata = if metadata.is_empty() { String::new() } else { format!(r#""metadata":{},"#, quoted(metadata)) };
+    let head = format!(r#"{{"ociVersion":"{SPEC_VERSION}","fds":["seccompFd"],"pid":{pid},{metadata}"state":"#);
+    [head.as_bytes(), state, b"}"].concat()
+}
+
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
@@ -45,6 +53,14 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_agent_learns_of_what_process_the_listener_is() {
+        let text = |metadata| String::from_utf8(process_state(7, metadata, b"{}")).unwrap();
+        let head = r#"{"ociVersion":"1.3.0","fds":["seccompFd"],"pid":7,"#;
+        assert_eq!(text(""), format!(r#"{head}"state":{{}}}}"#));
+        assert_eq!(text("a\"b"), format!(r#"{head}"metadata":"a\"b","state":{{}}}}"#));
+    }
 
     #[test]
     fn the_document_is_compact_json_with_or_without_a_pid() {

@@ -15,6 +15,7 @@ use crate::plan::cgroup::Mode;
 use crate::{small_file, sys};
 
 const CAP_CHECKPOINT_RESTORE: u8 = 40;
+const CAP_SYS_PTRACE: u64 = 1 << 19;
 const CAP_SYS_ADMIN: u64 = 1 << 21;
 
 /// The inode number of the initial user namespace's file (`PROC_USER_INIT_INO`). An identity map would not tell:
@@ -126,6 +127,11 @@ impl Host {
     #[must_use]
     pub fn is_privileged(&self) -> bool {
         self.capabilities & CAP_SYS_ADMIN != 0
+    }
+
+    /// Whether the caller may trace processes that are not dumpable.
+    pub(crate) fn may_trace(&self) -> bool {
+        self.capabilities & CAP_SYS_PTRACE != 0
     }
 }
 

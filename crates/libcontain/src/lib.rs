@@ -37,6 +37,7 @@
 #![deny(unsafe_code)]
 #![deny(rustdoc::broken_intra_doc_links)]
 
+mod agent;
 mod apply;
 mod bundle;
 mod cgroup;

@@ -12,6 +12,7 @@
 //! | reads at `Gate(Map)` | writes the id maps, GO |
 //! | `Gate`, reads at `Gate(Network)` | moves network devices, GO |
 //! | `Gate`, reads at `Gate(Hooks)` | runs prestart and createRuntime hooks, GO |
+//! | `Listener`, reads | takes the seccomp listener of that number, hands it to the agent, GO |
 //! | `Ready`, reads | writes state and pid file, GO |
 //! | `Executes`, if startContainer hooks ran in `run` | takes the end of file for success |
 //! | `Failed` | words the error with the step that it planned |
@@ -22,6 +23,7 @@
 
 use std::ffi::{CStr, c_char};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
@@ -31,6 +33,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
 use crate::apply::{apply, die_with_parent};
 use crate::fault::{Fault, NOTE, Result, call};
+use crate::plan::seccomp::Filter;
 use crate::plan::{ContainerHook, Gate, Image, Op, Plan, Slot};
 use crate::root::{Buffer, open_same_mount};
 use crate::stage::Stage;
@@ -51,6 +54,7 @@ const KIND_GATE: u8 = 2;
 const KIND_READY: u8 = 3;
 const KIND_FAILED: u8 = 4;
 const KIND_EXECUTES: u8 = 5;
+const KIND_LISTENER: u8 = 6;
 
 /// Which gate a `Gate` report is about.
 const GATE_HOOKS: u32 = 0;
@@ -63,6 +67,8 @@ pub(crate) enum Event {
     Network,
     /// It waits for the runtime-namespace hooks.
     Hooks,
+    /// The seccomp listener has this number in the child.
+    Listener(RawFd),
     /// Everything is set up.
     Ready,
     /// It is about to execute the program.
@@ -168,6 +174,17 @@ impl Init {
         Ok(decode(report.get(..len).unwrap_or(&[])))
     }
 
+    /// Whether the child says something, or dies, within this time.
+    pub fn speaks_within(&self, limit: Duration) -> Result<bool> {
+        call("poll", wait::ends(self.channel.as_fd(), Some(limit)))
+    }
+
+    /// A copy of the child's descriptor: `pidfd_getfd(2)`, Linux 5.6. The child stands still meanwhile.
+    pub fn copy_fd(&self, number: RawFd) -> Result<OwnedFd> {
+        let flags = rustix::process::PidfdGetfdFlags::empty();
+        call("pidfd_getfd", rustix::process::pidfd_getfd(&self.pidfd, number, flags))
+    }
+
     /// Lets the child go on. A child that died meanwhile is found out by [`Init::next`].
     pub fn go(&self) {
         let _ = rustix::net::send(&self.channel, &GO, SendFlags::NOSIGNAL);
@@ -194,6 +211,7 @@ pub(crate) fn decode(report: &[u8]) -> Event {
     match report.first().copied() {
         Some(KIND_GATE) if number(report, 4) == GATE_NETWORK => Event::Network,
         Some(KIND_GATE) => Event::Hooks,
+        Some(KIND_LISTENER) => Event::Listener(RawFd::try_from(number(report, 4)).unwrap_or(-1)),
         Some(KIND_READY) => Event::Ready,
         Some(KIND_EXECUTES) => Event::Executes,
         Some(KIND_FAILED) => {
@@ -344,6 +362,7 @@ impl<'a> Child<'a> {
                 // The last call before `Ready` that may take its time is behind us.
                 die_with_parent(false)
             }
+            Op::Seccomp(filter) if filter.notifies() => self.seccomp_with_listener(filter),
             Op::Ready => {
                 self.report(KIND_READY, 0);
                 self.wait_for_go()
@@ -363,9 +382,25 @@ impl<'a> Child<'a> {
         }
     }
 
+    /// A child that cannot speak, because the parent is gone or a seccomp profile refuses `write`, ends: the parent would
+    /// wait for its word, and it for the parent's.
     fn report(&self, kind: u8, number: u32) {
         let report = encode(kind, number, &Fault::plain(b""));
-        let _ = rustix::io::write(sys::borrow(self.channel), &report);
+        if rustix::io::write(sys::borrow(self.channel), &report).is_err() {
+            sys::exit(1);
+        }
+    }
+
+    /// From the load on the agent may be asked about any call but `write`, so the number of the listener goes out by one.
+    /// The next call returns once the agent has the listener. Ours is closed then: as long as a copy is open somewhere,
+    /// nobody is told that an agent has died.
+    fn seccomp_with_listener(&self, filter: &Filter) -> Result<()> {
+        let number = call("seccomp", sys::seccomp(&filter.program, filter.flags))?;
+        self.report(KIND_LISTENER, number.unsigned_abs());
+        self.wait_for_go()?;
+        // SAFETY: the kernel has just made it for us.
+        drop(unsafe { sys::own(number) });
+        Ok(())
     }
 
     fn wait_for_go(&self) -> Result<()> {

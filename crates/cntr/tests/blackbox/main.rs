@@ -36,6 +36,7 @@ mod parallel;
 mod process;
 mod program;
 mod protocols;
+mod seccomp;
 mod security;
 mod settings;
 mod wrong;

@@ -20,6 +20,18 @@ impl Holder {
         )
     }
 
+    /// A user namespace of an ordinary user, who is root in it.
+    pub(crate) fn of_user(uid: u32) -> Self {
+        use std::os::unix::process::CommandExt;
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "sleep", "1000"]).uid(uid).gid(uid).stderr(Stdio::null());
+        let holder = Holder(command.spawn().expect("unshare"));
+        // its map is written before it becomes `sleep`
+        let comm = format!("/proc/{}/comm", holder.0.id());
+        wait_for("the map of a user namespace", || read(&comm).starts_with("sleep").then_some(()));
+        holder
+    }
+
     /// The path of one of its namespaces, once it is another one than ours.
     pub(crate) fn path(&self, file: &str) -> String {
         let path = format!("/proc/{}/ns/{file}", self.0.id());
@@ -111,7 +123,7 @@ fn joined_user_namespace() {
 }
 
 /// Gives the directories of the rootfs (not busybox, which is a hard link that all tests share) to `uid`.
-fn own_directories(sandbox: &Sandbox, uid: u32) {
+pub(crate) fn own_directories(sandbox: &Sandbox, uid: u32) {
     host(
         "find",
         &[
@@ -246,7 +258,7 @@ fn no_namespace_at_all() {
 }
 
 /// The config that an ordinary user can have: one id mapped, the host's network, no cgroup.
-fn ordinary(uid: u32, script: &str) -> Value {
+pub(crate) fn ordinary(uid: u32, script: &str) -> Value {
     let map = json!([{ "containerID": 0, "hostID": uid, "size": 1 }]);
     let mut config = bundle::minimal("", script);
     let linux = config["linux"].as_object_mut().unwrap();
@@ -258,9 +270,9 @@ fn ordinary(uid: u32, script: &str) -> Value {
     config
 }
 
-const UID: u32 = 54321;
+pub(crate) const UID: u32 = 54321;
 
-fn ordinary_users_can_unshare() -> bool {
+pub(crate) fn ordinary_users_can_unshare() -> bool {
     let allowed = read("/proc/sys/kernel/unprivileged_userns_clone").trim() != "0";
     let some = read("/proc/sys/user/max_user_namespaces").trim() != "0";
     if !(allowed && some) {

@@ -101,6 +101,38 @@ const VALUES: &[Case] = &[
         &["linux.seccomp.architectures[0]", "SCMP_ARCH_VAX"],
     ),
     case(
+        "seccomp flag",
+        set!("/linux/seccomp" = { "defaultAction": "SCMP_ACT_ALLOW", "flags": ["SECCOMP_FILTER_FLAG_BOGUS"] }),
+        &["linux.seccomp.flags[0]", "seccomp flag SECCOMP_FILTER_FLAG_BOGUS is not known to runc"],
+    ),
+    case(
+        "seccomp errno of an action without",
+        set!("/linux/seccomp" = { "defaultAction": "SCMP_ACT_ALLOW", "defaultErrnoRet": 5 }),
+        &["linux.seccomp.defaultErrnoRet", "SCMP_ACT_ALLOW"],
+    ),
+    case(
+        "seccomp errno of a rule's action without",
+        set!("/linux/seccomp" = { "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{ "names": ["sync"],
+        "action": "SCMP_ACT_TRAP", "errnoRet": 5 }] }),
+        &["linux.seccomp.syscalls[0].errnoRet", "SCMP_ACT_TRAP"],
+    ),
+    case(
+        "seccomp notify without a path",
+        set!("/linux/seccomp" = { "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{ "names": ["sync"], "action": "SCMP_ACT_NOTIFY" }] }),
+        &["linux.seccomp.listenerPath", "seccomp listenerPath is not set"],
+    ),
+    case(
+        "seccomp notify as default",
+        set!("/linux/seccomp" = { "defaultAction": "SCMP_ACT_NOTIFY", "listenerPath": "/run/agent" }),
+        &["linux.seccomp.defaultAction", "SCMP_ACT_NOTIFY cannot be used as default action"],
+    ),
+    case(
+        "seccomp notify of write",
+        set!("/linux/seccomp" = { "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/agent",
+        "syscalls": [{ "names": ["sync", "write"], "action": "SCMP_ACT_NOTIFY" }] }),
+        &["linux.seccomp.syscalls[0].action", "SCMP_ACT_NOTIFY cannot be used for the write syscall"],
+    ),
+    case(
         "device type",
         set!("/linux/devices" = [{ "path": "/dev/x", "type": "x", "major": 1, "minor": 3 }]),
         &["linux.devices[0].type"],

@@ -5,7 +5,7 @@
 use super::{Ctx, Problems, quoted};
 use crate::error::{At, Problem};
 use crate::plan::mount_options;
-use crate::spec::{Linux, LinuxSeccompAction, Process};
+use crate::spec::{Linux, Process};
 
 const TEXT: &str = "not implemented yet";
 
@@ -16,7 +16,6 @@ pub(super) fn not_yet(c: &Ctx<'_>, out: &mut Problems) {
         out.push(Problem::error(At::field(place), "", TEXT));
     }
     mounts(c, out);
-    notify(c, out);
 }
 
 fn given(text: &Option<String>) -> bool {
@@ -50,19 +49,6 @@ fn mounts(c: &Ctx<'_>, out: &mut Problems) {
     }
 }
 
-fn notify(c: &Ctx<'_>, out: &mut Problems) {
-    let Some(seccomp) = c.linux().and_then(|l| l.seccomp().as_ref()) else { return };
-    let text = format!("SCMP_ACT_NOTIFY: {TEXT}");
-    if seccomp.default_action() == LinuxSeccompAction::ScmpActNotify {
-        out.push(Problem::error(At::field("linux.seccomp.defaultAction"), "", text.as_str()));
-    }
-    for (i, rule) in seccomp.syscalls().iter().flatten().enumerate() {
-        if rule.action() == LinuxSeccompAction::ScmpActNotify {
-            out.push(Problem::error(At::item("linux.seccomp.syscalls[#].action", i), "", text.as_str()));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::tests::found;
@@ -86,16 +72,6 @@ mod tests {
             (
                 json!({"mounts": [{"destination": "/a", "type": "tmpfs", "gidMappings": [{"size": 1}]}]}),
                 "mounts[0].gidMappings",
-            ),
-            (
-                json!({"linux": {"seccomp": {"defaultAction": "SCMP_ACT_NOTIFY"}}}),
-                "linux.seccomp.defaultAction: SCMP_ACT_NOTIFY",
-            ),
-            (
-                json!({"linux": {"seccomp": {
-                    "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_NOTIFY"}],
-                }}}),
-                "linux.seccomp.syscalls[0].action: SCMP_ACT_NOTIFY",
             ),
         ];
         for (patch, expected) in table {

@@ -69,6 +69,8 @@ pub struct Plan {
     pub net_devices: Vec<NetDevice>,
     /// The class of service of cache and memory bandwidth.
     pub rdt: Option<rdt::Rdt>,
+    /// Who gets the listener of the seccomp filter, if it has one.
+    pub seccomp_agent: Option<seccomp::Agent>,
     /// What the caller should be told although the container can be made.
     pub warnings: Vec<Problem>,
 }
@@ -111,6 +113,7 @@ pub fn plan(request: &Request<'_>, spec: &Spec, host: &Host) -> Result<Plan, Vec
         cgroup: planner.cgroup,
         net_devices: planner.net_devices,
         rdt: planner.rdt,
+        seccomp_agent: planner.seccomp_agent,
         warnings: planner.problems,
     };
     if plan.warnings.iter().any(|p| p.level == Level::Error) { Err(plan.warnings) } else { Ok(plan) }
@@ -129,6 +132,7 @@ struct Planner<'a> {
     cgroup: cgroup::Plan,
     net_devices: Vec<NetDevice>,
     rdt: Option<rdt::Rdt>,
+    seccomp_agent: Option<seccomp::Agent>,
     problems: Vec<Problem>,
 }
 
@@ -139,8 +143,21 @@ impl<'a> Planner<'a> {
         let rootless = host.rootless_cgroups;
         let cgroup = cgroup::plan(request.id, spec, &host.cgroups, rootless, &mut problems);
         let spawn = Spawn { preserve_fds: request.preserve_fds, ..Spawn::default() };
-        let (needs, steps, images, net_devices) = (vec![], vec![], vec![], vec![]);
-        Planner { request, spec, host, ns, needs, spawn, steps, images, cgroup, net_devices, rdt: None, problems }
+        Planner {
+            request,
+            spec,
+            host,
+            ns,
+            spawn,
+            cgroup,
+            problems,
+            needs: vec![],
+            steps: vec![],
+            images: vec![],
+            net_devices: vec![],
+            rdt: None,
+            seccomp_agent: None,
+        }
     }
 
     /// The one place where the order is decided (runc's, contract section 5.3). Each line says why it stands there.
@@ -389,9 +406,27 @@ impl<'a> Planner<'a> {
             self.problem(at, "", "seccomp is not supported on this architecture");
             return;
         };
-        if let Some(filter) = seccomp::compile(profile, arch, &mut self.problems) {
-            self.step(at, Op::Seccomp(filter));
+        let Some(filter) = seccomp::compile(profile, arch, &mut self.problems) else { return };
+        if filter.notifies() {
+            self.seccomp_agent = Some(seccomp::Agent::of(profile, self.request.bundle));
+            self.traceable(at);
         }
+        self.step(at, Op::Seccomp(filter));
+    }
+
+    /// The parent takes the listener by pidfd_getfd(2), as a tracer would. Without CAP_SYS_PTRACE where it stands that
+    /// needs an init that is dumpable again. Nobody else may come to trace it by that: processes that see it have to be
+    /// the caller's, or, in a user namespace that is new, powerless.
+    fn traceable(&mut self, at: At) {
+        if self.host.may_trace() {
+            return;
+        }
+        if !self.ns.is_new(libc_flag::NEWPID) && !self.ns.is_new(libc_flag::NEWUSER) {
+            let text = "SCMP_ACT_NOTIFY without CAP_SYS_PTRACE needs a new pid or user namespace: init has to be traceable \
+                        while its listener is taken, and other containers could see it";
+            self.problem(at, "", text);
+        }
+        self.step(at, Op::Dumpable);
     }
 
     fn program(&mut self, process: &Process) {

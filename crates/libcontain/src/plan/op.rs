@@ -255,6 +255,8 @@ pub enum Op {
     BecomeRoot,
     /// `prctl(PR_SET_DUMPABLE, 0)`: nobody may trace init or open its descriptors until `execve`.
     Undumpable,
+    /// `prctl(PR_SET_DUMPABLE, 1)`: the parent may trace init without a capability.
+    Dumpable,
     /// `unshare(CLONE_NEW*)`.
     Unshare(u64),
     /// Join a namespace of this kind.
@@ -346,7 +348,7 @@ pub enum Op {
     MemoryPolicy(MemoryPolicy),
     /// `prlimit(2)`: resource, soft, hard.
     Rlimit(u32, u64, u64),
-    /// Load the filter.
+    /// Load the filter; if it has a listener, have the parent take it and wait for its word.
     Seccomp(Filter),
     /// Into `process.cwd`, resolved inside the root, no magic link followed (CVE-2024-21626); if that is refused, it is
     /// tried again as the user.

@@ -25,6 +25,7 @@ use crate::error::{At, Level, Problem};
 use crate::spec::{LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompFilterFlag as Flag, LinuxSyscall};
 use program::{Ranges, Target, Words, Writer};
 use rules::{Compare, Conflict, Ordered, Rules, Test, Tests, Verdict};
+use std::path::{Path, PathBuf};
 
 /// One instruction: `struct sock_filter`.
 #[repr(C)]
@@ -49,17 +50,55 @@ pub struct Filter {
     pub flags: u32,
 }
 
+impl Filter {
+    /// Whether loading it makes a descriptor, the listener, over which an agent answers system calls.
+    #[must_use]
+    pub fn notifies(&self) -> bool {
+        self.flags & FLAG_NEW_LISTENER != 0
+    }
+
+    /// Whether loading it needs Linux 5.19.
+    pub(crate) fn waits_killable(&self) -> bool {
+        self.flags & FLAG_WAIT_KILLABLE_RECV != 0
+    }
+}
+
+/// The program on the host that answers calls of `SCMP_ACT_NOTIFY`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agent {
+    /// Its socket (`AF_UNIX`, `SOCK_STREAM`): absolute, or `@` and an abstract name.
+    pub socket: PathBuf,
+    /// `listenerMetadata`, handed on as it is.
+    pub metadata: String,
+}
+
+impl Agent {
+    /// The agent of a profile that notifies. A relative path starts at the bundle.
+    pub(super) fn of(profile: &LinuxSeccomp, bundle: &Path) -> Agent {
+        let path = profile.listener_path().clone().unwrap_or_default();
+        let metadata = profile.listener_metadata().clone().unwrap_or_default();
+        let agent = Agent { socket: path, metadata };
+        if agent.abstract_name().is_some() { agent } else { Agent { socket: bundle.join(agent.socket), ..agent } }
+    }
+
+    /// The name of a socket that is no file, as Go writes it.
+    pub(crate) fn abstract_name(&self) -> Option<&[u8]> {
+        self.socket.as_os_str().as_encoded_bytes().strip_prefix(b"@")
+    }
+}
+
 /// The kernel's limit (`BPF_MAXINSNS`).
 pub const MAX_INSNS: usize = 4096;
 
-/// The actions a profile may use, sorted. `SCMP_ACT_NOTIFY` joins when it is implemented.
-pub const ACTIONS: [&str; 8] = [
+/// The actions a profile may use, sorted.
+pub const ACTIONS: [&str; 9] = [
     "SCMP_ACT_ALLOW",
     "SCMP_ACT_ERRNO",
     "SCMP_ACT_KILL",
     "SCMP_ACT_KILL_PROCESS",
     "SCMP_ACT_KILL_THREAD",
     "SCMP_ACT_LOG",
+    "SCMP_ACT_NOTIFY",
     "SCMP_ACT_TRACE",
     "SCMP_ACT_TRAP",
 ];
@@ -79,12 +118,14 @@ pub const FLAGS: [(&str, u32); 4] = [
 
 const FLAG_LOG: u32 = 1 << 1;
 const FLAG_SPEC_ALLOW: u32 = 1 << 2;
+const FLAG_NEW_LISTENER: u32 = 1 << 3;
 const FLAG_WAIT_KILLABLE_RECV: u32 = 1 << 5;
 
 const RET_KILL_PROCESS: u32 = 0x8000_0000;
 const RET_KILL_THREAD: u32 = 0x0000_0000;
 const RET_TRAP: u32 = 0x0003_0000;
 const RET_ERRNO: u32 = 0x0005_0000;
+const RET_NOTIFY: u32 = 0x7fc0_0000;
 const RET_TRACE: u32 = 0x7ff0_0000;
 const RET_LOG: u32 = 0x7ffc_0000;
 const RET_ALLOW: u32 = 0x7fff_0000;
@@ -110,12 +151,12 @@ pub fn compile(profile: &LinuxSeccomp, native: Arch, problems: &mut Vec<Problem>
 
 fn compile_checked(profile: &LinuxSeccomp, native: Arch, problems: &mut Vec<Problem>) -> Option<Filter> {
     let archs = architectures(profile, native, problems);
-    let flags = flags(profile, problems);
+    let flags = flags(profile, problems) | listener(profile, problems);
     let default = default_action(profile, problems);
     let multiplexes = archs.iter().any(|arch| arch.multiplexes());
     let mut rules = Rules::default();
     for (i, call) in profile.syscalls().iter().flatten().enumerate() {
-        let action = call_action(profile, call, i, problems);
+        let action = call_action(call, i, problems);
         let alternatives = alternatives(call, i, problems);
         if call.names().is_empty() {
             let at = At::item("linux.seccomp.syscalls[#].names", i);
@@ -161,6 +202,7 @@ fn flags(profile: &LinuxSeccomp, problems: &mut Vec<Problem>) -> u32 {
             Flag::SeccompFilterFlagLog => FLAG_LOG,
             Flag::SeccompFilterFlagSpecAllow => FLAG_SPEC_ALLOW,
             Flag::SeccompFilterFlagTsync => 0,
+            Flag::SeccompFilterFlagWaitKillableRecv if notifies(profile) => FLAG_WAIT_KILLABLE_RECV,
             Flag::SeccompFilterFlagWaitKillableRecv => {
                 // The kernel answers EINVAL to this flag on a filter without a listener.
                 let text = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV has no effect without SCMP_ACT_NOTIFY";
@@ -182,19 +224,35 @@ fn default_action(profile: &LinuxSeccomp, problems: &mut Vec<Problem>) -> Option
     action(profile.default_action(), profile.default_errno_ret(), at, problems)
 }
 
-fn call_action(profile: &LinuxSeccomp, call: &LinuxSyscall, i: usize, problems: &mut Vec<Problem>) -> Option<u32> {
-    if call.action() == Action::ScmpActNotify {
-        let at = At::item("linux.seccomp.syscalls[#].action", i);
-        if call.names().iter().any(|name| name == "write") {
-            let text = "SCMP_ACT_NOTIFY cannot be used for the write syscall";
-            problems.push(Problem::error(at, CLAUSE, text));
-        }
-        if profile.listener_path().as_ref().is_none_or(|path| path.as_os_str().is_empty()) {
-            let text = "seccomp listenerPath is not set; SCMP_ACT_NOTIFY needs it";
-            problems.push(Problem::error(At::field("linux.seccomp.listenerPath"), CLAUSE, text));
-        }
-        problems.push(Problem::error(at, CLAUSE, "SCMP_ACT_NOTIFY is not implemented yet"));
-        return None;
+/// Whether an agent is asked about any call. An entry without names says nothing.
+fn notifies(profile: &LinuxSeccomp) -> bool {
+    let mut entries = profile.syscalls().iter().flatten();
+    entries.any(|call| call.action() == Action::ScmpActNotify && !call.names().is_empty())
+}
+
+/// The flag that makes a listener, if one is wanted.
+fn listener(profile: &LinuxSeccomp, problems: &mut Vec<Problem>) -> u32 {
+    let path_given = profile.listener_path().as_ref().is_some_and(|path| !path.as_os_str().is_empty());
+    let metadata_given = profile.listener_metadata().as_ref().is_some_and(|text| !text.is_empty());
+    if metadata_given && !path_given {
+        let text = "must not be set without listenerPath: nobody would see it";
+        problems.push(Problem::warning(At::field("linux.seccomp.listenerMetadata"), CLAUSE, text));
+    }
+    if !notifies(profile) {
+        return 0;
+    }
+    if !path_given {
+        let text = "seccomp listenerPath is not set; SCMP_ACT_NOTIFY needs it";
+        problems.push(Problem::error(At::field("linux.seccomp.listenerPath"), CLAUSE, text));
+    }
+    FLAG_NEW_LISTENER
+}
+
+fn call_action(call: &LinuxSyscall, i: usize, problems: &mut Vec<Problem>) -> Option<u32> {
+    // Init reports the listener by write(2): nobody could answer that call yet.
+    if call.action() == Action::ScmpActNotify && call.names().iter().any(|name| name == "write") {
+        let text = "SCMP_ACT_NOTIFY cannot be used for the write syscall";
+        problems.push(Problem::error(At::item("linux.seccomp.syscalls[#].action", i), CLAUSE, text));
     }
     action(call.action(), call.errno_ret(), At::item("linux.seccomp.syscalls[#].errnoRet", i), problems)
 }
@@ -209,7 +267,7 @@ fn action(action: Action, errno: Option<u32>, at: At, problems: &mut Vec<Problem
         Action::ScmpActTrace => (RET_TRACE, Some(u32::from(u16::MAX))),
         Action::ScmpActLog => (RET_LOG, None),
         Action::ScmpActAllow => (RET_ALLOW, None),
-        Action::ScmpActNotify => return None,
+        Action::ScmpActNotify => (RET_NOTIFY, None),
     };
     match (limit, errno) {
         (None, None) => Some(value),

@@ -81,6 +81,9 @@ impl fmt::Display for Plan {
         for device in &self.net_devices {
             writeln!(f, "netdev  {:<36} {} as {}", "linux.netDevices", device.name, device.target)?;
         }
+        if let Some(agent) = &self.seccomp_agent {
+            writeln!(f, "agent   {:<36} connect {}", "linux.seccomp.listenerPath", agent.socket.display())?;
+        }
         for (i, need) in self.needs.iter().enumerate() {
             writeln!(f, "need {i:>2} {:<36} {}", need.at.to_string(), need.what)?;
         }
@@ -145,6 +148,7 @@ impl fmt::Display for Op {
             Op::Gate(Gate::Hooks) => f.write_str("await prestart and createRuntime hooks"),
             Op::BecomeRoot => f.write_str("become root of the user namespace"),
             Op::Undumpable => f.write_str("not dumpable"),
+            Op::Dumpable => f.write_str("dumpable"),
             Op::Unshare(flags) => write!(f, "unshare {}", namespaces(*flags)),
             Op::SetNs(slot, kind) => write!(f, "setns {} need {}", namespaces(*kind), slot.0),
             Op::Fork(flags) => write!(f, "clone init {}", namespaces(*flags)),
@@ -216,7 +220,8 @@ impl fmt::Display for Op {
             Op::MemoryPolicy(policy) => write!(f, "mempolicy {:#x} nodes {:x?}", policy.mode, policy.nodes),
             Op::Rlimit(resource, soft, hard) => write!(f, "rlimit {resource} {soft} {hard}"),
             Op::Seccomp(filter) => {
-                write!(f, "seccomp {} instructions, flags {:#x}", filter.program.len(), filter.flags)
+                write!(f, "seccomp {} instructions, flags {:#x}", filter.program.len(), filter.flags)?;
+                f.write_str(if filter.notifies() { "; hand over the listener" } else { "" })
             }
             Op::Chdir(path) => write!(f, "chdir {}", text(path)),
             Op::ChdirAsUser(path) => write!(f, "chdir {} as the user, if need be", text(path)),

@@ -146,8 +146,9 @@ pub(crate) fn mount(source: &CStr, target: &CStr, fstype: &CStr, flags: u64, dat
     check(unsafe { libc::syscall(libc::SYS_mount, source, target, fstype, flags, data) }).map(drop)
 }
 
-/// `seccomp(2)` with `SECCOMP_SET_MODE_FILTER`, for the calling thread.
-pub(crate) fn seccomp(program: &[Insn], flags: u32) -> Result<()> {
+/// `seccomp(2)` with `SECCOMP_SET_MODE_FILTER`, for the calling thread. With `SECCOMP_FILTER_FLAG_NEW_LISTENER` (Linux
+/// 5.0) the answer is the listener's number, close-on-exec; otherwise 0.
+pub(crate) fn seccomp(program: &[Insn], flags: u32) -> Result<RawFd> {
     #[repr(C)]
     struct Fprog {
         len: u16,
@@ -157,7 +158,9 @@ pub(crate) fn seccomp(program: &[Insn], flags: u32) -> Result<()> {
     let len = u16::try_from(program.len()).map_err(|_| Errno::INVAL)?;
     let prog = Fprog { len, filter: program.as_ptr() };
     // SAFETY: `Insn` has the layout of `struct sock_filter`; the kernel copies `len` of them during the call.
-    check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const prog) }).map(drop)
+    let ret =
+        check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const prog) })?;
+    RawFd::try_from(ret).map_err(|_| Errno::BADF)
 }
 
 /// `setns(2)`: `flags` is the kind of namespace that `fd` must be, so that a wrong file is refused with EINVAL.

@@ -134,6 +134,26 @@ fn everything_at_once() {
     both(&world, &config);
 }
 
+/// Its listener is taken and given away while the child stands between filter and program.
+#[test]
+fn a_seccomp_agent() {
+    let Some(world) = rooted("a_seccomp_agent") else { return };
+    let socket = std::os::unix::net::UnixListener::bind(world.path("agent")).unwrap();
+    // What arrives is dropped, and with it the descriptor.
+    std::thread::spawn(move || {
+        for connection in socket.incoming() {
+            let _ = std::io::copy(&mut connection.unwrap(), &mut std::io::sink());
+        }
+    });
+    let mut config = config(&world);
+    set(&mut config, "/linux/seccomp/syscalls/-", json!({ "names": ["bpf"], "action": "SCMP_ACT_NOTIFY" }));
+    set(&mut config, "/linux/seccomp/syscalls/0/names", json!(["userfaultfd"]));
+    set(&mut config, "/linux/seccomp/listenerPath", json!(world.path("agent")));
+    both(&world, &config);
+    set(&mut config, "/process/noNewPrivileges", json!(true));
+    both(&world, &config);
+}
+
 #[test]
 fn a_shared_root() {
     let Some(world) = rooted("a_shared_root") else { return };

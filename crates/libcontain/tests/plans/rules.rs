@@ -46,6 +46,7 @@ which! {
     network_gate: Op::Gate(Gate::Network),
     become_root: Op::BecomeRoot,
     undumpable: Op::Undumpable,
+    dumpable: Op::Dumpable,
     fork: Op::Fork(..),
     set_ns: Op::SetNs(..),
     set_mount_ns: Op::SetNs(_, NEWNS),
@@ -174,6 +175,9 @@ pub const RULES: &[Rule] = &[
         ..rule("with no_new_privs the filter need not allow the set-up's calls", credentials, seccomp)
     },
     Rule { with: no_new_privs, ..rule("the program is looked up before the filter", find_program, seccomp) },
+    rule("init is dumpable again only once nothing of the host's is in sight", enter_root, dumpable),
+    rule("the listener of a filter is taken from an init that is dumpable again", dumpable, seccomp),
+    Rule { with: no_new_privs, ..rule("a change of ids takes dumpability away again", user, dumpable) },
     rule("dropping from the bounding set needs CAP_SETPCAP", bounding, user),
     rule("setresuid(2) clears the effective set", user, capabilities),
     rule("ambient capabilities have to be permitted and inheritable", capabilities, ambient),
@@ -199,6 +203,10 @@ pub fn violations(plan: &Plan) -> Vec<&'static str> {
     must(
         [fork, map_gate, network_gate, hooks_gate, seccomp, user, await_start].iter().all(|w| count(*w) <= 1),
         "some steps stand at most once",
+    );
+    must(
+        plan.seccomp_agent.is_some() == plan.steps.iter().any(|s| matches!(&s.op, Op::Seccomp(f) if f.notifies())),
+        "a listener has an agent",
     );
     must(slots_are_used_once(plan), "a descriptor is closed with its step, so every need is of exactly one");
     must(images_exist(plan), "images exist");

@@ -1,6 +1,7 @@
 //! What every suite stands on: a sandbox per test, commands with a deadline, the probe, and the question
 //! "is anything left?".
 
+pub mod agent;
 pub mod bundle;
 pub mod command;
 pub mod leftovers;

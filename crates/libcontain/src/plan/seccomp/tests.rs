@@ -71,13 +71,15 @@ fn actions_and_their_errno() {
         ("TRAP", None, 0x0003_0000),
         ("ERRNO", Some(22), 0x0005_0016),
         ("ERRNO", Some(0), 0x0005_0000),
+        ("NOTIFY", None, 0x7fc0_0000),
         ("TRACE", None, 0x7ff0_0001),
         ("TRACE", Some(65535), 0x7ff0_ffff),
         ("LOG", None, 0x7ffc_0000),
         ("ALLOW", None, 0x7fff_0000),
     ] {
         let list = json!([{"names": ["read"], "action": format!("SCMP_ACT_{action}"), "errnoRet": errno}]);
-        assert_eq!(ask(&filter(&entries(list)), Arch::X86_64, 0, &[]), expected, "{action}");
+        let profile = profile(json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": list, "listenerPath": "/agent"}));
+        assert_eq!(ask(&filter(&profile), Arch::X86_64, 0, &[]), expected, "{action}");
     }
 }
 
@@ -174,6 +176,40 @@ fn flags_default_to_spec_allow() {
 }
 
 #[test]
+fn a_listener_is_made_if_an_agent_is_asked() {
+    let notify = json!([{"names": ["no_such_call"], "action": "SCMP_ACT_NOTIFY"}]);
+    let nothing = json!([{"names": [], "action": "SCMP_ACT_NOTIFY"}]);
+    let killable = json!(["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]);
+    for (calls, flags, expected) in [
+        (&notify, &json!(null), FLAG_SPEC_ALLOW | FLAG_NEW_LISTENER),
+        (&notify, &json!([]), FLAG_NEW_LISTENER),
+        (&notify, &json!(["SECCOMP_FILTER_FLAG_TSYNC"]), FLAG_NEW_LISTENER),
+        (&notify, &killable, FLAG_NEW_LISTENER | FLAG_WAIT_KILLABLE_RECV),
+        (&nothing, &json!([]), 0),
+        (&nothing, &killable, 0),
+    ] {
+        let value = json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": flags, "syscalls": calls, "listenerPath": "/a"});
+        let filter = filter(&profile(value));
+        assert_eq!((filter.flags, filter.notifies()), (expected, expected & FLAG_NEW_LISTENER != 0), "{calls} {flags}");
+    }
+    let errno = json!([{"names": ["read"], "action": "SCMP_ACT_NOTIFY", "errnoRet": 1}]);
+    let found = problems(&profile(json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": errno, "listenerPath": "/a"})));
+    assert!(found.len() == 1 && found[0].contains("SCMP_ACT_NOTIFY returns no errno"), "{found:?}");
+    let alone = problems(&profile(json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "m"})));
+    assert!(alone.len() == 1 && alone[0].starts_with("linux.seccomp.listenerMetadata: must not be set"), "{alone:?}");
+}
+
+#[test]
+fn the_agents_socket_is_looked_for_from_the_bundle() {
+    for (path, socket) in [("/run/agent", "/run/agent"), ("agent", "/bundle/agent"), ("@agent", "@agent")] {
+        let profile =
+            profile(json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": path, "listenerMetadata": "m"}));
+        let agent = Agent { socket: socket.into(), metadata: "m".into() };
+        assert_eq!(Agent::of(&profile, Path::new("/bundle")), agent);
+    }
+}
+
+#[test]
 fn all_problems_are_found_at_once() {
     let found = problems(&profile(json!({
         "defaultAction": "SCMP_ACT_ALLOW", "defaultErrnoRet": 1, "architectures": ["SCMP_ARCH_X86", "SCMP_ARCH_PARISC"],
@@ -189,7 +225,6 @@ fn all_problems_are_found_at_once() {
         ("linux.seccomp.defaultErrnoRet: ", "SCMP_ACT_ALLOW returns no errno"),
         ("linux.seccomp.syscalls[0].action: ", "SCMP_ACT_NOTIFY cannot be used for the write syscall"),
         ("linux.seccomp.listenerPath: ", "seccomp listenerPath is not set"),
-        ("linux.seccomp.syscalls[0].action: ", "not implemented yet"),
         ("linux.seccomp.syscalls[1].errnoRet: ", "SCMP_ACT_KILL returns no errno"),
         ("linux.seccomp.syscalls[2].errnoRet: ", "4096 is not an errno"),
         ("linux.seccomp.syscalls[3].args[0].index: ", "6 is not an argument"),
@@ -197,7 +232,7 @@ fn all_problems_are_found_at_once() {
     ] {
         assert!(found.iter().any(|p| p.starts_with(start) && p.contains(part)), "{start}{part} in {found:#?}");
     }
-    assert_eq!(found.len(), 9, "{found:#?}");
+    assert_eq!(found.len(), 8, "{found:#?}");
     let default = problems(&profile(json!({"defaultAction": "SCMP_ACT_NOTIFY"})));
     assert!(default[0].contains("SCMP_ACT_NOTIFY cannot be used as default action"));
 }
