@@ -50,6 +50,7 @@ mod home;
 mod hook_state;
 mod hooks;
 mod host;
+mod idmaps;
 mod mounts;
 pub mod plan;
 mod root;
