@@ -244,6 +244,13 @@ fn one_id_without_the_programs() {
     sandbox.write(&config);
     let out = sandbox.seen(std::path::Path::new("/usr/bin/env")).arg("PATH=").arg(sandbox.path("cntr"));
     assert_eq!(out.args(&["run", &sandbox.id]).ok().stdout, "deny\n");
+    // the state root is his, and marked so that cleaners of XDG_RUNTIME_DIR leave it alone
+    let root = std::fs::metadata(sandbox.state_root()).unwrap();
+    assert_eq!((root.uid(), root.mode() & 0o7777), (UID, 0o1700));
+    // on a machine without any cgroup file system as well
+    let hide = "mount -t tmpfs none /sys/fs/cgroup && exec \"$@\"";
+    let out = sandbox.verb(&["run"]).wrapped(&["unshare", "-m", "--propagation", "private", "sh", "-c", hide, "sh"]);
+    assert_eq!(out.ok().stdout, "deny\n");
     config["process"]["user"]["additionalGids"] = json!([0]);
     sandbox.write(&config);
     let out = sandbox.verb(&["create"]).run();
