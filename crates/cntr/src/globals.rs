@@ -83,7 +83,11 @@ impl<'a> Globals<'a> {
             }
             bail!("--systemd-cgroup: not implemented yet");
         }
-        Ok(self.runtime())
+        // newuidmap and newgidmap are looked for where the caller looks for programs.
+        Ok(match std::env::var_os("PATH") {
+            Some(path) => self.runtime().with_search_path(path),
+            None => self.runtime(),
+        })
     }
 
     /// Makes a default root below `$XDG_RUNTIME_DIR`; the library makes the others.

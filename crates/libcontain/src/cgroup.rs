@@ -164,6 +164,19 @@ impl Cgroup {
         self.entry.as_ref().map(AsFd::as_fd)
     }
 
+    /// Whether this directory is one of its.
+    pub(crate) fn has(&self, path: &str) -> bool {
+        self.members.iter().any(|m| m.path == path)
+    }
+
+    /// Gives up the v2 directory, which cannot be entered: it goes if it was made here, and stays whose it is otherwise.
+    pub(crate) fn leave_v2(&mut self) {
+        for member in self.members.extract_if(.., |m| m.v2) {
+            let _ = rustix::fs::rmdir(member.path.as_str());
+        }
+        self.entry = None;
+    }
+
     fn v1(&self, key: &str) -> Option<&Member> {
         self.members.iter().find(|m| m.stands_for(key))
     }

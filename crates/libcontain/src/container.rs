@@ -137,6 +137,11 @@ impl Container {
         Ok(())
     }
 
+    /// Forgets directories that were planned and are not the container's: a rootless one lives without them.
+    pub(crate) fn keep_cgroup(&mut self, cgroup: &Cgroup) {
+        self.record.cgroup_paths.retain(|_, path| cgroup.has(path));
+    }
+
     /// The mask that hooks of this container get.
     pub(crate) fn mask_signals(&mut self, mask: u64) {
         self.signal_mask = mask;

@@ -21,12 +21,12 @@ use crate::error::{At, Error, Kind, errno_text};
 use crate::fault::Fault;
 use crate::netdev::Transfer;
 use crate::plan::cgroup::Dir;
-use crate::plan::{self, Bind, ContainerHook, Image, Maps, Need, Op, Open, Plan, Step, Tree};
+use crate::plan::{self, Bind, ContainerHook, Image, Need, Op, Open, Plan, Step, Tree};
 use crate::rdt::Found;
 use crate::runtime::{CreateOptions, Id};
 use crate::spawn::{Event, Failure, Init, Launch, spawn};
 use crate::state::{self, Record, StateDir};
-use crate::{handover, hooks, mounts, rdt, sys};
+use crate::{handover, hooks, idmaps, mounts, rdt, sys};
 
 pub(crate) const FRAME: &str = "unable to start container process";
 
@@ -97,12 +97,13 @@ impl Making<'_> {
         if waits {
             container.dir().make_fifo()?;
         }
-        let cgroup = Cgroup::create(&self.plan.cgroup).map_err(|e| cgroup_error(&e))?;
+        let mut cgroup = Cgroup::create(&self.plan.cgroup).map_err(|e| cgroup_error(&e))?;
         container.own_cgroup()?;
         cgroup.apply(&self.plan.cgroup).map_err(|e| cgroup_error(&e))?;
         class.map_or(Ok(()), |(rdt, found)| rdt::make(rdt, found)).map_err(|e| e.within(FRAME))?;
         let fds = acquire(self.plan, container.dir())?;
-        let init = self.spawn(&cgroup, &fds, container.signal_mask())?;
+        let init = self.spawn(&mut cgroup, &fds, container.signal_mask())?;
+        container.keep_cgroup(&cgroup);
         container.adopt(init);
         if let Some((rdt, _)) = class.filter(|_| container.has_init()) {
             rdt::join(rdt, container.pid()).map_err(|e| e.within(FRAME))?;
@@ -118,7 +119,7 @@ impl Making<'_> {
         Ok(())
     }
 
-    fn spawn(&self, cgroup: &Cgroup, fds: &[OwnedFd], signal_mask: u64) -> Result<Init, Error> {
+    fn spawn(&self, cgroup: &mut Cgroup, fds: &[OwnedFd], signal_mask: u64) -> Result<Init, Error> {
         // 0, 1 and 2 are replaced one after the other, so none of them may be a source.
         let duplicate = |fd: BorrowedFd<'_>| {
             let copy = (fd.as_raw_fd() < 3).then(|| rustix::io::fcntl_dupfd_cloexec(fd, 3)).transpose();
@@ -137,7 +138,13 @@ impl Making<'_> {
             cgroup: cgroup.clone_fd(),
             signal_mask,
         };
-        spawn(&launch).map_err(|fault| {
+        let mut spawned = spawn(&launch);
+        // A cgroup that may not be entered is to a rootless container as one that may not be made.
+        if spawned.as_ref().is_err_and(|fault| fault.is(Errno::ACCESS)) && self.plan.cgroup.may_be_left_out() {
+            spawned = spawn(&Launch { cgroup: None, ..launch });
+            cgroup.leave_v2();
+        }
+        spawned.map_err(|fault| {
             let text = format!("{}: {}{}", fault.call, errno_text(fault.errno), clone_hint(&fault));
             Error::new(Kind::Os, text).with_errno(fault.errno).with_at(At::field("linux.namespaces")).within(FRAME)
         })
@@ -154,7 +161,7 @@ impl Making<'_> {
     ) -> Result<(), Error> {
         let mut asked = false;
         if let Some(maps) = self.plan.spawn.maps.as_ref().filter(|_| container.has_init()) {
-            write_maps(container.pid(), maps)?;
+            idmaps::write(container.pid(), maps, container.signal_mask()).map_err(|e| e.within(FRAME))?;
             container.go();
         }
         loop {
@@ -345,6 +352,9 @@ fn program_error(image: &Image, failure: &Failure) -> String {
 /// What usually is behind a clone that fails.
 fn clone_hint(fault: &Fault) -> &'static str {
     match (fault.call, fault.errno) {
+        ("clone3", libc::EACCES) => {
+            " (the cgroup may not be entered: cgroup.procs of the nearest one above it and the caller's is not the caller's to write)"
+        }
         ("clone3", libc::ENOSPC | libc::EUSERS) => " (a limit in /proc/sys/user/max_*_namespaces is reached)",
         ("clone3", libc::EPERM) => {
             " (namespaces need CAP_SYS_ADMIN or a user namespace, which kernel.unprivileged_userns_clone or \
@@ -420,20 +430,6 @@ fn open_tree(need: &Need, path: &CStr, recursive: bool) -> Result<OwnedFd, Error
 
 fn invalid_root(at: At, path: &dyn std::fmt::Display, errno: i32) -> String {
     format!("{at}: invalid rootfs: stat {path}: {}", errno_text(errno))
-}
-
-fn write_maps(pid: u32, maps: &Maps) -> Result<(), Error> {
-    let deny = maps.deny_setgroups.then_some(("setgroups", "deny"));
-    for (file, text) in deny.into_iter().chain([("gid_map", maps.gid.as_str()), ("uid_map", maps.uid.as_str())]) {
-        let at = At::field(if file == "uid_map" { "linux.uidMappings" } else { "linux.gidMappings" });
-        let path = format!("/proc/{pid}/{file}");
-        std::fs::OpenOptions::new()
-            .write(true)
-            .open(&path)
-            .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
-            .map_err(|e| Error::os(format_args!("{at}: write {path}"), e).with_at(at).within(FRAME))?;
-    }
-    Ok(())
 }
 
 /// As `.NAME` beside it and by rename: a reader never sees half a number.

@@ -97,21 +97,21 @@ pub(crate) fn with_output(why: &str, output: File, errors: File) -> String {
     format!("{why}, stdout: {}, stderr: {}", content(output), content(errors))
 }
 
-fn content(mut file: File) -> String {
+pub(crate) fn content(mut file: File) -> String {
     let mut bytes = Vec::new();
     // What a hook wrote is a courtesy: if it cannot be read back, the error stands without it.
     let _ = file.seek(SeekFrom::Start(0)).and_then(|_| file.take(64 * 1024).read_to_end(&mut bytes));
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn describe(status: &WaitIdStatus) -> String {
+pub(crate) fn describe(status: &WaitIdStatus) -> String {
     match status.exit_status() {
         Some(code) => format!("exit status {code}"),
         None => format!("signal {}", status.terminating_signal().unwrap_or(0)),
     }
 }
 
-fn memfd() -> std::io::Result<File> {
+pub(crate) fn memfd() -> std::io::Result<File> {
     Ok(File::from(open_memfd()?))
 }
 
@@ -120,7 +120,7 @@ pub(crate) fn open_memfd() -> rustix::io::Result<OwnedFd> {
     rustix::fs::memfd_create(c"hook", MemfdFlags::CLOEXEC)
 }
 
-fn open_pidfd(pid: u32) -> std::io::Result<OwnedFd> {
+pub(crate) fn open_pidfd(pid: u32) -> std::io::Result<OwnedFd> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(rustix::io::Errno::SRCH)?;
     Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
 }

@@ -3,10 +3,13 @@
 //! The plan reads a [`Host`] and nothing else of the machine, so any machine can be faked: all fields are public and a
 //! test writes the struct by hand. [`Host::probe`] is the only place that asks.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr};
 use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
-use rustix::fs::CWD;
+use rustix::fs::{CWD, Mode as Bits, OFlags};
 use rustix::io::Errno;
 
 use crate::plan::cgroup::Layout;
@@ -17,6 +20,8 @@ use crate::{small_file, sys};
 const CAP_CHECKPOINT_RESTORE: u8 = 40;
 const CAP_SYS_PTRACE: u64 = 1 << 19;
 const CAP_SYS_ADMIN: u64 = 1 << 21;
+const CAP_SETGID: u64 = 1 << 6;
+const CAP_SETUID: u64 = 1 << 7;
 
 /// The inode number of the initial user namespace's file (`PROC_USER_INIT_INO`). An identity map would not tell:
 /// systemd 260 gives one to user namespaces of its own.
@@ -39,6 +44,12 @@ pub struct Host {
     pub last_cap: u8,
     /// `setgroups(2)` is denied in the caller's user namespace.
     pub setgroups_denied: bool,
+    /// The caller's mount namespace belongs to a user namespace above his own: he may be root there, and copy no mount.
+    pub foreign_mounts: bool,
+    /// Where `newuidmap(1)` is. Looked for on behalf of callers who may not write every id map themselves.
+    pub newuidmap: Option<PathBuf>,
+    /// Where `newgidmap(1)` is.
+    pub newgidmap: Option<PathBuf>,
     /// The kernel has time namespaces (Linux 5.6).
     pub has_time_namespace: bool,
     /// The kernel has user namespaces.
@@ -79,14 +90,18 @@ impl Host {
         };
         let user_namespace = own_namespace.is_some_and(|inode| inode != INITIAL_USER_NAMESPACE);
         let euid = rustix::process::geteuid().as_raw();
+        let capabilities = mask(&status, "CapEff:");
         Ok(Host {
             euid,
             egid: rustix::process::getegid().as_raw(),
             user_namespace,
-            capabilities: mask(&status, "CapEff:"),
+            capabilities,
             bounding: mask(&status, "CapBnd:"),
             last_cap: last_cap(),
             setgroups_denied: user_namespace && small_file::read(CWD, c"/proc/self/setgroups")?.starts_with("deny"),
+            foreign_mounts: user_namespace && capabilities & CAP_SYS_ADMIN != 0 && has_foreign_mounts(),
+            newuidmap: None,
+            newgidmap: None,
             has_time_namespace: exists(c"/proc/self/ns/time"),
             has_user_namespace: own_namespace.is_some(),
             has_kcore: exists(c"/proc/kcore"),
@@ -114,6 +129,9 @@ impl Host {
             bounding: all,
             last_cap: 40,
             setgroups_denied: false,
+            foreign_mounts: false,
+            newuidmap: None,
+            newgidmap: None,
             has_time_namespace: true,
             has_user_namespace: true,
             has_kcore: true,
@@ -133,6 +151,38 @@ impl Host {
     pub(crate) fn may_trace(&self) -> bool {
         self.capabilities & CAP_SYS_PTRACE != 0
     }
+
+    /// Whether the caller may copy mounts of the namespace that he is in.
+    #[must_use]
+    pub fn may_copy_mounts(&self) -> bool {
+        self.is_privileged() && !self.foreign_mounts
+    }
+
+    /// Whether the caller may write any `uid_map`, and whether any `gid_map`, of a user namespace that he makes.
+    #[must_use]
+    pub fn may_map(&self) -> [bool; 2] {
+        [CAP_SETUID, CAP_SETGID].map(|capability| self.capabilities & capability != 0)
+    }
+
+    /// Looks for `newuidmap(1)` and `newgidmap(1)`, if they are needed, in directories separated by colons. Those that
+    /// are not absolute count from wherever the caller happens to be, so they are left out.
+    pub(crate) fn find_map_programs(&mut self, directories: &OsStr) {
+        let find = |name: &str| {
+            let dirs = directories.as_bytes().split(|b| *b == b':').map(|dir| Path::new(OsStr::from_bytes(dir)));
+            let mut files = dirs.filter(|dir| dir.is_absolute()).map(|dir| dir.join(name));
+            files.find(|file| rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok())
+        };
+        let [uid, gid] = self.may_map();
+        self.newuidmap = if uid { None } else { find("newuidmap") };
+        self.newgidmap = if gid { None } else { find("newgidmap") };
+    }
+}
+
+/// `NS_GET_USERNS` says which user namespace a mount namespace belongs to, unless that is above the caller's
+/// (ioctl_nsfs(2)). On doubt he may not copy mounts.
+fn has_foreign_mounts() -> bool {
+    let own = rustix::fs::open(c"/proc/self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Bits::empty());
+    own.and_then(|own| sys::owner_of_namespace(own.as_fd())).is_err()
 }
 
 fn exists(path: &CStr) -> bool {

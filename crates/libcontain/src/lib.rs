@@ -52,6 +52,7 @@ mod home;
 mod hook_state;
 mod hooks;
 mod host;
+mod idmaps;
 mod mounts;
 mod netdev;
 pub mod plan;

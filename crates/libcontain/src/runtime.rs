@@ -1,5 +1,6 @@
 //! The door to the library: where state lives, and how containers are made and found.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
@@ -90,12 +91,22 @@ pub struct Runtime {
     driver: CgroupDriver,
     rootless_cgroups: Option<bool>,
     host: Option<Host>,
+    search_path: OsString,
 }
+
+/// Where programs are looked for unless the caller says otherwise.
+const SEARCH_PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 impl Runtime {
     /// State is kept below `root`, an absolute path such as `/run/cntr`. It is made by the first `create`.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Runtime { root: root.into(), driver: CgroupDriver::default(), rootless_cgroups: None, host: None }
+        Runtime {
+            root: root.into(),
+            driver: CgroupDriver::default(),
+            rootless_cgroups: None,
+            host: None,
+            search_path: SEARCH_PATH.into(),
+        }
     }
 
     /// Who makes cgroups.
@@ -109,6 +120,13 @@ impl Runtime {
     #[must_use]
     pub fn with_rootless_cgroups(self, tolerated: bool) -> Self {
         Runtime { rootless_cgroups: Some(tolerated), ..self }
+    }
+
+    /// Where `newuidmap(1)` and `newgidmap(1)` are looked for when the caller may not write an id map himself: directories
+    /// separated by colons, as in `PATH`, which the library does not read. Without this, where distributions put them.
+    #[must_use]
+    pub fn with_search_path(self, directories: impl Into<OsString>) -> Self {
+        Runtime { search_path: directories.into(), ..self }
     }
 
     /// Plans for this host in place of the one that runs the process.
@@ -128,8 +146,11 @@ impl Runtime {
         let probe = || Host::probe().map_err(|e| Error::os("asking the machine", e));
         let mut host = match &self.host {
             Some(host) => host.clone(),
-            None if spec.linux().as_ref().is_some_and(|l| l.intel_rdt().is_some()) => probe()?.with_resctrl(),
-            None => probe()?,
+            None => {
+                let mut host = probe()?;
+                host.find_map_programs(&self.search_path);
+                if spec.linux().as_ref().is_some_and(|l| l.intel_rdt().is_some()) { host.with_resctrl() } else { host }
+            }
         };
         if let Some(tolerated) = self.rootless_cgroups {
             host.rootless_cgroups = tolerated;

@@ -1,8 +1,8 @@
 //! Rules about what the container sees of files: mounts, devices, masked and read-only paths, propagation.
 
-use super::{Ctx, Problems, quoted};
+use super::{Ctx, Problems, join_path, quoted};
 use crate::error::{At, Problem};
-use crate::plan::mount_options;
+use crate::plan::{idmap, mount_options};
 use crate::spec::{LinuxDevice, LinuxDeviceType, LinuxNamespaceType, Mount};
 use std::path::{Component, Path};
 
@@ -67,6 +67,35 @@ pub(super) fn types(c: &Ctx<'_>, out: &mut Problems) {
             let text =
                 format!("{} is ignored: bind mounts cannot have any filesystem-specific options applied", quoted(name));
             out.push(Problem::warning(At::item("mounts[#].options", i), MOUNTS, text));
+        }
+    }
+}
+
+/// In a new user namespace a file system takes no owner that is not mapped.
+pub(super) fn owners(c: &Ctx<'_>, out: &mut Problems) {
+    if c.namespace(LinuxNamespaceType::User).is_none_or(|n| join_path(n).is_some()) {
+        return;
+    }
+    let Some(linux) = c.linux() else { return };
+    for (i, mount) in mounts(c) {
+        let options = mount_options::parse(mount.options().as_deref().unwrap_or_default());
+        if options.bind || mount.typ().as_deref() == Some("bind") {
+            continue;
+        }
+        for (key, value) in &options.data {
+            let (kind, mappings) = match key.as_str() {
+                "uid" => ("uid", linux.uid_mappings()),
+                "gid" => ("gid", linux.gid_mappings()),
+                _ => continue,
+            };
+            let id = value.as_ref().and_then(|value| value.parse().ok());
+            let mapped = |id: u32| mappings.as_ref().is_none_or(|m| m.is_empty() || idmap::is_mapped(m, id));
+            if let Some(id) = id.filter(|id| !mapped(*id)) {
+                let text = format!(
+                    "cannot specify {key}={id} mount option for rootless container: no mapping found for {kind} {id}"
+                );
+                out.push(Problem::error(At::item("mounts[#].options", i), MOUNTS, text));
+            }
         }
     }
 }
@@ -189,6 +218,28 @@ mod tests {
         for (given, expected) in table {
             assert_eq!(mount(given.clone()).join("\n"), expected, "{given}");
         }
+    }
+
+    #[test]
+    fn owners_in_a_user_namespace() {
+        let with = |path: &str, mount: Value| {
+            let map = json!([{"containerID": 0, "hostID": 1000, "size": 5}]);
+            found(json!({
+                "mounts": [mount],
+                "linux": {"namespaces": [{"type": "mount"}, {"type": "user", "path": path}], "uidMappings": map, "gidMappings": map},
+            }))
+        };
+        let of =
+            |kind: &str, options: Value| json!({"destination": "/a", "type": kind, "source": "/x", "options": options});
+        let told = |option: &str, id: &str| {
+            format!(
+                "mounts[0].options: cannot specify {option} mount option for rootless container: no mapping found for {id}"
+            )
+        };
+        let strange = json!(["uid=4", "gid=5", "uid=5", "gid=tty", "uid", "umask=9"]);
+        assert_eq!(with("", of("tmpfs", strange.clone())), [told("gid=5", "gid 5"), told("uid=5", "uid 5")]);
+        assert!(with("", of("bind", strange.clone())).iter().all(|text| text.starts_with("warning")));
+        assert!(!with("/ns", of("tmpfs", strange)).iter().any(|text| text.contains("mount option")));
     }
 
     #[test]

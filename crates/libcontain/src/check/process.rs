@@ -98,14 +98,6 @@ pub(super) fn mapped_ids(c: &Ctx<'_>, out: &mut Problems) {
     }
 }
 
-pub(super) fn rootless_groups(c: &Ctx<'_>, out: &mut Problems) {
-    let groups = c.process().and_then(|p| p.user().additional_gids().as_ref());
-    if c.host.euid != 0 && groups.is_some_and(|g| !g.is_empty()) {
-        let text = "cannot set any additional groups in a rootless container";
-        out.push(Problem::error(At::field("process.user.additionalGids"), USER, text));
-    }
-}
-
 pub(super) fn rlimits(c: &Ctx<'_>, out: &mut Problems) {
     let mut first = HashMap::new();
     for (i, limit) in c.process().and_then(|p| p.rlimits().as_ref()).into_iter().flatten().enumerate() {
@@ -132,8 +124,7 @@ pub(super) fn oom_score_adj(c: &Ctx<'_>, out: &mut Problems) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{found, found_on};
-    use crate::host::Host;
+    use super::super::tests::found;
     use serde_json::{Value, json};
 
     fn process(patch: Value) -> Vec<String> {
@@ -209,22 +200,6 @@ mod tests {
             ]
         );
         assert!(!found(with("/ns")).iter().any(|p| p.contains("unmapped")));
-    }
-
-    #[test]
-    fn groups_need_privilege() {
-        let user = Host { euid: 1000, ..Host::privileged() };
-        let map = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
-        let with = |gids: Value| {
-            json!({
-                "process": {"user": {"additionalGids": gids}},
-                "linux": {"namespaces": [{"type": "mount"}, {"type": "user"}], "uidMappings": map, "gidMappings": map},
-            })
-        };
-        let text = "process.user.additionalGids: cannot set any additional groups in a rootless container";
-        assert_eq!(found_on(&user, with(json!([0]))), [text]);
-        assert_eq!(found_on(&user, with(json!([]))), Vec::<String>::new());
-        assert_eq!(found(with(json!([0]))), Vec::<String>::new());
     }
 
     #[test]

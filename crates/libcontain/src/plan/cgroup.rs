@@ -164,6 +164,12 @@ impl Dir {
 }
 
 impl Plan {
+    /// Whether the container can live without its cgroup: nobody has asked for one.
+    #[must_use]
+    pub fn may_be_left_out(&self) -> bool {
+        self.tolerate_failure && self.limited.is_none()
+    }
+
     /// The paths as state.json has them (`cgroup_paths`): the empty key is v2, the others are v1 controllers.
     /// Known before anything is made, so that state written first allows removal after a crash at any point.
     #[must_use]

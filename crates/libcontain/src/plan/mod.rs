@@ -21,7 +21,7 @@ mod show;
 pub mod tuning;
 
 use std::ffi::CString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Hook, Process, Spec};
 
@@ -89,12 +89,21 @@ pub struct Spawn {
 /// What the parent writes into `/proc/PID/{uid_map,gid_map,setgroups}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Maps {
-    /// Content of `uid_map`.
-    pub uid: String,
-    /// Content of `gid_map`.
-    pub gid: String,
+    /// `uid_map`.
+    pub uid: IdMap,
+    /// `gid_map`.
+    pub gid: IdMap,
     /// Write `deny` to `setgroups` first.
     pub deny_setgroups: bool,
+}
+
+/// The map of one kind of id, and who writes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdMap {
+    /// A line per mapping: container id, host id, count.
+    pub lines: String,
+    /// `newuidmap(1)` or `newgidmap(1)`, which may map what the administrator gave the caller; `None`: the parent itself.
+    pub program: Option<PathBuf>,
 }
 
 /// Plans a container, or says every reason why it cannot be made.
@@ -245,10 +254,11 @@ impl<'a> Planner<'a> {
 
     /// Whether the parent opens host paths for init. Only if init is less than the parent is: in a user namespace it may
     /// neither pass directories nor write files that belong to the host's root; and for a shared root, because copies are to
-    /// be peers of the host's mounts. Otherwise init opens them, which costs no descriptor in the parent.
+    /// be peers of the host's mounts. Not where the parent may not copy mounts itself: root of a user namespace that was
+    /// made without a mount namespace (`unshare -Ur`). Otherwise init opens them, which costs no descriptor in the parent.
     fn opens_in_parent(&self) -> bool {
         let shared = self.root_propagation() & libc_flag::MS_SHARED != 0;
-        (self.ns.has(libc_flag::NEWUSER) || shared) && self.host.is_privileged()
+        (self.ns.has(libc_flag::NEWUSER) || shared) && self.host.may_copy_mounts()
     }
 
     fn keyring(&mut self) {

@@ -6,14 +6,13 @@
 //! init's parent all the same). Otherwise the first process is init.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 
-use oci_spec::runtime::{LinuxNamespaceType, LinuxTimeOffset, Spec};
+use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, LinuxTimeOffset, Spec};
 
 use super::libc_flag::{NEWCGROUP, NEWIPC, NEWNET, NEWNS, NEWPID, NEWTIME, NEWUSER, NEWUTS};
-use super::{Gate, Maps, Op, Open, Planner, Slot, idmap};
+use super::{Gate, IdMap, Maps, Op, Open, Planner, Slot, idmap};
 use crate::error::At;
-
-const CAP_SETGID: u64 = 1 << 6;
 
 /// The kinds in the order in which they are joined: the mount namespace last, because paths change with it.
 const JOIN_ORDER: [u64; 7] = [NEWIPC, NEWUTS, NEWNET, NEWCGROUP, NEWPID, NEWTIME, NEWNS];
@@ -171,17 +170,49 @@ impl Planner<'_> {
     fn maps(&mut self) {
         let Some(linux) = self.spec.linux() else { return };
         let (uids, gids) = (linux.uid_mappings().as_deref(), linux.gid_mappings().as_deref());
-        let maps = Maps {
-            uid: idmap::text(uids.unwrap_or(&[])),
-            gid: idmap::text(gids.unwrap_or(&[])),
-            // An ordinary user may map his own group only after giving up setgroups(2) (user_namespaces(7)).
-            deny_setgroups: self.host.capabilities & CAP_SETGID == 0,
-        };
+        let [may_uid, may_gid] = self.host.may_map();
         let at = At::field("linux.uidMappings");
-        self.spawn.maps = Some(maps);
+        let uid =
+            Mapper { may: may_uid, own: self.host.euid, program: self.host.newuidmap.as_ref(), name: "newuidmap" };
+        let uid = self.id_map(at, uids.unwrap_or(&[]), &uid);
+        let gid =
+            Mapper { may: may_gid, own: self.host.egid, program: self.host.newgidmap.as_ref(), name: "newgidmap" };
+        let gid = self.id_map(At::field("linux.gidMappings"), gids.unwrap_or(&[]), &gid);
+        // An ordinary user may map his own group only after giving up setgroups(2) (user_namespaces(7)); newgidmap(1)
+        // decides that for itself.
+        let deny_setgroups = !may_gid && gid.program.is_none();
+        self.spawn.maps = Some(Maps { uid, gid, deny_setgroups });
         self.step(at, Op::Gate(Gate::Map));
         self.step(at, Op::BecomeRoot);
     }
+
+    fn id_map(&mut self, at: At, mappings: &[LinuxIdMapping], mapper: &Mapper<'_>) -> IdMap {
+        let lines = idmap::text(mappings);
+        let own_alone = match mappings {
+            [] => true, // told by check
+            [one] => one.size() == 1 && one.host_id() == mapper.own,
+            _ => false,
+        };
+        let program = mapper.program.filter(|_| !mapper.may && !own_alone).cloned();
+        if program.is_none() && !mapper.may && !own_alone {
+            let text = format!(
+                "needs {} (package uidmap), which is not found in PATH: an ordinary user may map no id but his own, {}",
+                mapper.name, mapper.own
+            );
+            self.problem(at, "config-linux.md#user-namespace-mappings", text);
+        }
+        IdMap { lines, program }
+    }
+}
+
+/// Who is to write the map of one kind of id.
+struct Mapper<'a> {
+    /// The caller may map any.
+    may: bool,
+    /// The id that he may map in any case.
+    own: u32,
+    program: Option<&'a PathBuf>,
+    name: &'static str,
 }
 
 #[cfg(test)]
@@ -224,5 +255,60 @@ mod tests {
         assert!(!ns.has(NEWUSER) && !ns.is_joined(NEWUSER));
         assert_eq!(ns.new_of(NEWPID | NEWIPC | NEWNET | NEWUSER), NEWPID | NEWIPC);
         assert_eq!(ns.at(NEWNET).to_string(), "linux.namespaces[2]");
+    }
+
+    /// Who writes the maps, for callers with and without capabilities and programs.
+    #[test]
+    fn maps_are_written_by_who_may() {
+        use super::super::{Request, plan};
+        use crate::host::Host;
+        let root = Host { rootless_cgroups: true, ..Host::privileged() };
+        let user = Host { euid: 1000, egid: 100, capabilities: 0, ..root.clone() };
+        let given =
+            Host { newuidmap: Some("/b/newuidmap".into()), newgidmap: Some("/b/newgidmap".into()), ..user.clone() };
+        let half = Host { newgidmap: None, ..given.clone() };
+        let capable = Host { capabilities: 1 << 7, ..user.clone() };
+        let request = Request {
+            id: "c",
+            bundle: std::path::Path::new("/b"),
+            no_pivot: false,
+            no_new_keyring: false,
+            preserve_fds: 0,
+            wait_for_start: true,
+        };
+        let written = |host: &Host, uids: &[(u32, u32, u32)], gids: &[(u32, u32, u32)]| {
+            let list = |rows: &[(u32, u32, u32)]| -> serde_json::Value {
+                rows.iter().map(|r| serde_json::json!({"containerID": r.0, "hostID": r.1, "size": r.2})).collect()
+            };
+            let spec = serde_json::json!({ "ociVersion": "1.0.2", "linux": {
+                "namespaces": [{"type": "user"}, {"type": "mount"}], "uidMappings": list(uids), "gidMappings": list(gids),
+            }});
+            match plan(&request, &serde_json::from_value::<Spec>(spec).unwrap(), host) {
+                Ok(plan) => {
+                    let maps = plan.spawn.maps.unwrap();
+                    let by =
+                        |map: &IdMap| map.program.as_ref().map_or("parent".to_owned(), |p| p.display().to_string());
+                    format!("{} {}{}", by(&maps.uid), by(&maps.gid), if maps.deny_setgroups { " deny" } else { "" })
+                }
+                Err(problems) => problems.iter().map(|p| format!("{} ", p.at)).collect(),
+            }
+        };
+        let (own, range) = ([(0, 1000, 1)], [(0, 1000, 1), (1, 100_000, 9)]);
+        let (own_gid, gids) = ([(5, 100, 1)], [(0, 100, 1), (1, 100_000, 9)]);
+        for (host, uids, gids, expected) in [
+            (&root, &range[..], &gids[..], "parent parent"),
+            (&user, &own, &own_gid, "parent parent deny"),
+            (&given, &own, &own_gid, "parent parent deny"),
+            (&given, &range, &gids, "/b/newuidmap /b/newgidmap"),
+            (&given, &own, &gids, "parent /b/newgidmap"),
+            (&given, &range, &own_gid, "/b/newuidmap parent deny"),
+            (&given, &[(0, 1000, 2)], &[(0, 1000, 1)], "/b/newuidmap /b/newgidmap"),
+            (&half, &range, &gids, "linux.gidMappings "),
+            (&user, &range, &gids, "linux.uidMappings linux.gidMappings "),
+            (&user, &[(0, 0, 1)], &own_gid, "linux.uidMappings "),
+            (&capable, &range, &own_gid, "parent parent deny"),
+        ] {
+            assert_eq!(written(host, uids, gids), expected, "{uids:?} {gids:?}");
+        }
     }
 }

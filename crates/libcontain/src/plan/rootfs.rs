@@ -15,7 +15,7 @@ use super::libc_flag::{
 };
 use super::mount_options::{self, Options, attr};
 use super::{Bind, CgroupV1, Device, Filesystem, Hierarchy, HierarchyContent, Mountpoint, Op, Open, Planner, Tree};
-use crate::error::At;
+use crate::error::{At, Problem};
 use crate::plan::cgroup::Mode;
 
 /// Flags that a bind remount sets exactly; access times are kept unless the options name them, as mount(8) does.
@@ -73,6 +73,11 @@ const S_IFBLK: u32 = 0o060_000;
 impl Planner<'_> {
     fn linux(&self) -> Option<&Linux> {
         self.spec.linux().as_ref()
+    }
+
+    /// Whether what belongs to the host's ordinary users may belong to the container.
+    fn is_rootless(&self) -> bool {
+        self.host.euid != 0 || self.host.user_namespace
     }
 
     pub(super) fn rootfs(&mut self) {
@@ -189,7 +194,12 @@ impl Planner<'_> {
         let recursive = options.recursive || mount.typ().as_deref() == Some("rbind");
         let tree = self.tree(at, path.clone(), recursive);
         let source = path;
-        let Options { set, clear, tree_set, tree_clear, .. } = options;
+        let Options { set, clear, mut tree_set, tree_clear, .. } = options;
+        let sys = clean(Path::new(OsStr::from_bytes(source.to_bytes()))) == b"/sys";
+        if sys && recursive && set & attr::RDONLY != 0 && self.is_rootless() {
+            // Below lie cgroups that may be the caller's own, and so his container's (CVE-2023-25809).
+            tree_set |= attr::RDONLY & !tree_clear;
+        }
         let drop = if set | clear == 0 { 0 } else { REMOUNT & !set & !clear };
         let propagation = options.propagation;
         let must_be_proc = is_path(mount, "/proc");
@@ -262,11 +272,16 @@ impl Planner<'_> {
 
     /// Type `cgroup`: v2's one tree, or v1's directory of hierarchies.
     fn cgroup_mount(&mut self, at: At, target: CString, options: &Options) {
-        let own_user = self.ns.is_new(NEWUSER) || self.ns.is_joined(NEWUSER) || !self.host.is_privileged();
+        let own_user = self.ns.has(NEWUSER) || self.host.user_namespace || !self.host.is_privileged();
         match self.host.cgroups.mode {
             Mode::Absent => {}
             Mode::V2 if own_user && !self.ns.has(NEWCGROUP) => {
-                // The kernel refuses a cgroup2 mount that would show more than the caller's namespace does.
+                // The kernel refuses a cgroup2 mount that would show more than the caller's namespace does. What is bound
+                // in its place shows cgroups that are not the container's, so it is read-only (CVE-2023-25809).
+                if options.clear & attr::RDONLY != 0 {
+                    let text = "read-only all the same: without a cgroup namespace these are the host's cgroups";
+                    self.problems.push(Problem::warning(at, "", text));
+                }
                 let tree = self.tree(at, c"/sys/fs/cgroup".into(), true);
                 let propagation = options.propagation.clone();
                 self.step(
@@ -277,9 +292,9 @@ impl Planner<'_> {
                         tree,
                         inherit: MS_PRIVATE | MS_REC,
                         set: options.set,
-                        clear: options.clear,
+                        clear: options.clear & !attr::RDONLY,
                         drop: 0,
-                        tree_set: 0,
+                        tree_set: attr::RDONLY,
                         tree_clear: 0,
                         propagation,
                         may_cover_proc: false,
@@ -303,8 +318,10 @@ impl Planner<'_> {
         };
         let tmpfs = self.new_filesystem(at, target.clone(), "tmpfs", b"cgroup", &tmpfs);
         let dirs: Vec<_> = self.cgroup.dirs.iter().enumerate().filter(|(_, d)| !d.v2).collect();
-        // An ordinary user can neither copy the host's mounts nor mount hierarchies that he may not see.
-        let dirs = if self.host.is_privileged() { dirs } else { vec![] };
+        // An ordinary user can neither copy the host's mounts nor mount hierarchies that he may not see; and what is left
+        // out where it may not be made is the runtime's own cgroup.
+        let shown = self.host.is_privileged() && !self.cgroup.tolerate_failure;
+        let dirs = if shown { dirs } else { vec![] };
         let named: Vec<_> = dirs.into_iter().map(|(i, d)| (i, d.mount.clone(), d.absolute())).collect();
         let hierarchies = named.into_iter().map(|(i, name, dir)| self.hierarchy(at, i, &name, dir)).collect();
         self.step(at, Op::CgroupV1(CgroupV1 { tmpfs, hierarchies, attr: options.set, flags: mount_flags(options) }));

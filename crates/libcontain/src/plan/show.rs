@@ -9,7 +9,7 @@ use super::libc_flag::{
     MS_PRIVATE, MS_RDONLY, MS_REC, MS_SHARED, MS_SLAVE, MS_STRICTATIME, MS_SYNCHRONOUS, MS_UNBINDABLE, NEWCGROUP,
     NEWIPC, NEWNET, NEWNS, NEWPID, NEWTIME, NEWUSER, NEWUTS,
 };
-use super::{Bind, CgroupV1, Filesystem, Gate, HierarchyContent, Image, Op, Open, Plan, Tasks, Tree};
+use super::{Bind, CgroupV1, Filesystem, Gate, HierarchyContent, IdMap, Image, Op, Open, Plan, Tasks, Tree};
 
 const NAMESPACES: [(u64, &str); 8] = [
     (NEWPID, "PID"),
@@ -58,7 +58,10 @@ impl fmt::Display for Plan {
         }
         writeln!(f)?;
         if let Some(maps) = &self.spawn.maps {
-            writeln!(f, "maps    uid {}; gid {}", lines(&maps.uid), lines(&maps.gid))?;
+            let by = |map: &IdMap| map.program.as_ref().map_or(String::new(), |p| format!(" by {}", p.display()));
+            let shown = |map: &IdMap| format!("{}{}", lines(&map.lines), by(map));
+            let denied = if maps.deny_setgroups { "; setgroups denied" } else { "" };
+            writeln!(f, "maps    uid {}; gid {}{denied}", shown(&maps.uid), shown(&maps.gid))?;
         }
         for dir in &self.cgroup.dirs {
             writeln!(f, "cgroup  {:<36} mkdir {}", "linux.cgroupsPath", dir.absolute())?;

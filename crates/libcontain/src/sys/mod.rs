@@ -381,3 +381,13 @@ pub(crate) fn namespace_kind(fd: BorrowedFd<'_>) -> Result<u64> {
     let kind = check(unsafe { libc::syscall(libc::SYS_ioctl, fd.as_raw_fd(), NS_GET_NSTYPE, 0) })?;
     u64::try_from(kind).map_err(|_| Errno::INVAL)
 }
+
+/// The user namespace that a namespace belongs to: `ioctl(NS_GET_USERNS)`, Linux 4.9. EPERM if that is not the caller's
+/// own or one below it.
+pub(crate) fn owner_of_namespace(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
+    const NS_GET_USERNS: u64 = 0xb701;
+    // SAFETY: no memory is passed.
+    let owner = check(unsafe { libc::syscall(libc::SYS_ioctl, fd.as_raw_fd(), NS_GET_USERNS, 0) })?;
+    // SAFETY: the kernel has just made this descriptor.
+    unsafe { own(i32::try_from(owner).unwrap_or(-1)) }.ok_or(Errno::BADF)
+}

@@ -7,7 +7,7 @@ use libcontain::plan::Request;
 use libcontain::spec::Spec;
 
 /// Name, text, and the machines (hosts.rs) whose plan is kept as a golden file.
-pub const CONFIGS: [(&str, &str, &[&str]); 17] = [
+pub const CONFIGS: [(&str, &str, &[&str]); 19] = [
     ("docker-default", include_str!("../../../cntr/tests/data/docker-default.json"), &["hybrid", "v2"]),
     ("docker-limits", include_str!("../../../cntr/tests/data/docker-limits.json"), &["hybrid", "v2", "user"]),
     ("docker-privileged", include_str!("../../../cntr/tests/data/docker-privileged.json"), &["hybrid"]),
@@ -18,6 +18,8 @@ pub const CONFIGS: [(&str, &str, &[&str]); 17] = [
     ("spec", include_str!("spec.json"), &["hybrid", "v2"]),
     ("rootless", include_str!("rootless.json"), &["hybrid", "user"]),
     ("userns", include_str!("userns.json"), &["hybrid", "v2", "user"]),
+    ("podman-rootless", include_str!("podman-rootless.json"), &["ranges", "inner"]),
+    ("podman-inner", include_str!("podman-inner.json"), &["inner"]),
     ("userns-joined", include_str!("userns-joined.json"), &["v2"]),
     ("joined", include_str!("joined.json"), &["hybrid", "v2"]),
     ("joined-user", include_str!("joined-user.json"), &["v2", "user"]),

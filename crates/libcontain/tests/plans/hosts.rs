@@ -8,8 +8,8 @@ const ALL: u64 = (1 << 41) - 1;
 /// A name, and how to make the machine.
 pub type Machine = (&'static str, fn() -> Host);
 
-/// The three kinds of machine and caller for which everything is planned.
-pub const HOSTS: [Machine; 3] = [("hybrid", hybrid), ("v2", v2), ("user", user)];
+/// The kinds of machine and caller for which everything is planned.
+pub const HOSTS: [Machine; 5] = [("hybrid", hybrid), ("v2", v2), ("user", user), ("ranges", ranges), ("inner", inner)];
 
 /// Root on a machine with a v1 hierarchy per controller, and v2 beside them.
 pub fn hybrid() -> Host {
@@ -37,6 +37,9 @@ pub fn v2() -> Host {
         bounding: ALL,
         last_cap: 40,
         setgroups_denied: false,
+        foreign_mounts: false,
+        newuidmap: None,
+        newgidmap: None,
         has_time_namespace: true,
         has_user_namespace: true,
         has_kcore: true,
@@ -57,6 +60,17 @@ pub fn user() -> Host {
         rootless_cgroups: true,
         ..v2()
     }
+}
+
+/// The same user, with the programs that map the ids he was given.
+pub fn ranges() -> Host {
+    let program = |name: &str| Some(std::path::Path::new("/usr/bin").join(name));
+    Host { newuidmap: program("newuidmap"), newgidmap: program("newgidmap"), ..user() }
+}
+
+/// Root of a user namespace that has mounts of its own, as rootless Podman makes one for itself.
+pub fn inner() -> Host {
+    Host { euid: 0, egid: 0, user_namespace: true, capabilities: ALL, ..user() }
 }
 
 fn unified(dir: &str, controllers: &[&str], own: &str) -> Hierarchy {

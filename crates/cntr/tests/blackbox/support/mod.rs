@@ -13,7 +13,7 @@ pub mod verify_cgroup;
 pub mod verify_fs;
 
 pub use command::{Cmd, Output};
-pub use sandbox::{Sandbox, View};
+pub use sandbox::{NOBODY, RANGE, Sandbox, View};
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -19,6 +19,12 @@ use tempfile::TempDir;
 
 use super::{Cmd, Output, leftovers, read, runtime, wait_for, which};
 
+/// Every machine has him, with an entry in /etc/passwd, and he has nothing.
+pub const NOBODY: u32 = 65534;
+
+/// The first subordinate id of [`View::Ranges`], and how many there are.
+pub const RANGE: (u32, u32) = (200_000, 65536);
+
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// Which machine the runtime sees.
@@ -31,6 +37,9 @@ pub enum View {
     V2,
     /// As an ordinary user, without any privilege.
     User(u32),
+    /// As nobody, to whom /etc/subuid and /etc/subgid give the ids from [`RANGE`] on: those files are bind-mounted over
+    /// the machine's in a mount namespace of each command's own.
+    Ranges,
     /// Pid and mount namespaces that the test made: "the host" of a container that shares its pids with it, or
     /// its mounts. A runtime that mounts or kills too much then does it there and not to the machine. The
     /// runtime's working directory is / (so: `--bundle`).
@@ -72,13 +81,24 @@ impl Sandbox {
             fs::create_dir(sandbox.path(sub)).unwrap();
         }
         busybox_tree(&sandbox.rootfs());
-        if let View::User(uid) = view {
+        if let Some(uid) = sandbox.user() {
+            let line = format!("nobody:{}:{}\n", RANGE.0, RANGE.1);
+            fs::write(sandbox.path("subuid"), line).unwrap();
             fs::create_dir(sandbox.path("xdg")).unwrap();
             std::os::unix::fs::chown(sandbox.path("xdg"), Some(uid), Some(uid)).unwrap();
             fs::set_permissions(sandbox.path("xdg"), fs::Permissions::from_mode(0o700)).unwrap();
             super::host("cp", &[&runtime().to_string_lossy(), &sandbox.path("cntr").to_string_lossy()]);
         }
         sandbox
+    }
+
+    /// Who runs the runtime, if it is not root.
+    fn user(&self) -> Option<u32> {
+        match self.view {
+            View::User(uid) => Some(uid),
+            View::Ranges => Some(NOBODY),
+            _ => None,
+        }
     }
 
     /// The directory of this test.
@@ -101,7 +121,7 @@ impl Sandbox {
     /// The state root (`--root`).
     pub fn state_root(&self) -> PathBuf {
         match self.view {
-            View::User(_) => self.path("xdg/runc"),
+            View::User(_) | View::Ranges => self.path("xdg/runc"),
             _ => self.path("state"),
         }
     }
@@ -128,31 +148,44 @@ impl Sandbox {
 
     /// The runtime with its global options; the command and its arguments follow.
     pub fn cntr(&self, args: &[&str]) -> Cmd {
+        let binary = if self.user().is_some() { self.path("cntr") } else { runtime() };
+        let mut cmd = self.seen(&binary);
+        if self.user().is_none() {
+            cmd = cmd.arg("--root").arg(self.state_root());
+        }
+        cmd.args(args)
+    }
+
+    /// A program that sees what the runtime sees.
+    pub fn seen(&self, program: &Path) -> Cmd {
         let mut argv: Vec<OsString> = Vec::new();
         match self.view {
-            View::Host => argv.push(runtime().into()),
+            View::Host => {}
             View::V2 => {
                 let mount = "mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec \"$@\"";
                 argv.extend(["unshare", "-m", "--propagation", "private", "sh", "-c", mount, "sh"].map(OsString::from));
-                argv.push(runtime().into());
             }
             View::Pids => {
                 let pid = self.host_pid().to_string();
                 argv.extend(["nsenter", "-t", &pid, "-m", "-p", "--"].map(OsString::from));
-                argv.push(runtime().into());
             }
-            View::User(uid) => {
-                let (uid, gid) = (format!("--reuid={uid}"), format!("--regid={uid}"));
-                argv.extend(["setpriv", &uid, &gid, "--clear-groups", "--"].map(OsString::from));
-                argv.push(self.path("cntr").into());
+            View::User(_) => {}
+            View::Ranges => {
+                let mount = "for f in subuid subgid; do mount --bind \"$0\" /etc/$f || exit; done; exec \"$@\"";
+                argv.extend(["unshare", "-m", "--propagation", "private", "sh", "-c", mount].map(OsString::from));
+                argv.push(self.path("subuid").into());
             }
         }
-        let mut cmd = Cmd::new(argv, &self.path("out")).cwd(&self.bundle());
-        match self.view {
-            View::User(_) => cmd = cmd.env("XDG_RUNTIME_DIR", &self.path("xdg").to_string_lossy()),
-            _ => cmd = cmd.arg("--root").arg(self.state_root()),
+        if let Some(uid) = self.user() {
+            let (uid, gid) = (format!("--reuid={uid}"), format!("--regid={uid}"));
+            argv.extend(["setpriv", &uid, &gid, "--clear-groups", "--"].map(OsString::from));
         }
-        cmd.args(args)
+        argv.push(program.into());
+        let cmd = Cmd::new(argv, &self.path("out")).cwd(&self.bundle());
+        match self.user() {
+            Some(_) => cmd.env("XDG_RUNTIME_DIR", &self.path("xdg").to_string_lossy()),
+            None => cmd,
+        }
     }
 
     /// `COMMAND [options] ID` in the bundle.

@@ -112,14 +112,12 @@ fn opposite(option: &str) -> Option<&'static str> {
 fn hierarchies(place: &str, config: &Value, mount: &Value, mounts: &[Mount], findings: &mut Findings) {
     let destination = mount["destination"].as_str().unwrap();
     let tmpfs = mounts.iter().rfind(|m| m.point == destination).is_some_and(|m| m.fstype == "tmpfs");
-    if !tmpfs {
-        return;
-    }
+    // Without a path of its own a rootless container may have no cgroup, and sees none.
+    let Some(path) = config["linux"]["cgroupsPath"].as_str().filter(|_| tmpfs) else { return };
     for line in super::read("/proc/self/mounts").lines().filter(|l| l.contains(" cgroup rw")) {
         let point = line.replace("/sys/fs/cgroup", destination);
         let point = words(&point)[1];
         let seen = mounts.iter().rfind(|m| m.point == point);
-        let path = config["linux"]["cgroupsPath"].as_str().unwrap();
         let readonly = strings(&mount["options"]).contains(&"ro");
         let ok = seen.is_some_and(|m| m.fstype == "cgroup" && m.root == path && m.has("ro") == readonly);
         findings.check(ok, format!("{place}: {point} is to show {path} (ro {readonly}): {seen:?}"));

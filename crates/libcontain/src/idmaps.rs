@@ -1,0 +1,76 @@
+//! Writing the id maps of a container's new user namespace, as the plan says: by the runtime itself, or by the setuid
+//! programs `newuidmap(1)` and `newgidmap(1)`, which know the ranges that the administrator gave to each user (subuid(5)).
+//!
+//! A map is written once and whole. The programs check by themselves that the process is the caller's and that the
+//! ranges are his; what they have to say when it is not so is the error.
+
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use rustix::io::Errno;
+
+use crate::error::{At, Error, Kind, os_text};
+use crate::plan::{IdMap, Maps};
+use crate::{hooks, sys, wait};
+
+/// Writes what the plan says for process `pid`. `mask` is the signal mask of programs.
+///
+/// # Errors
+/// With the place in the config: what the kernel refuses, or what the program says.
+pub(crate) fn write(pid: u32, maps: &Maps, mask: u64) -> Result<(), Error> {
+    let gids = At::field("linux.gidMappings");
+    if maps.deny_setgroups {
+        into_file(gids, pid, "setgroups", "deny")?;
+    }
+    one(gids, pid, "gid_map", &maps.gid, mask)?;
+    one(At::field("linux.uidMappings"), pid, "uid_map", &maps.uid, mask)
+}
+
+fn one(at: At, pid: u32, file: &str, map: &IdMap, mask: u64) -> Result<(), Error> {
+    let Some(program) = &map.program else { return into_file(at, pid, file, &map.lines) };
+    by_program(program, pid, &map.lines, mask).map_err(|why| {
+        let arguments = map.lines.split_whitespace().collect::<Vec<_>>().join(" ");
+        Error::new(Kind::Os, format!("{at}: {} {pid} {arguments}: {why}", program.display())).with_at(at)
+    })
+}
+
+fn into_file(at: At, pid: u32, file: &str, text: &str) -> Result<(), Error> {
+    let path = format!("/proc/{pid}/{file}");
+    let mut options = std::fs::OpenOptions::new();
+    let written = options.write(true).open(&path).and_then(|mut file| file.write_all(text.as_bytes()));
+    written.map_err(|error| {
+        // A host id that the caller does not have himself: he is in a user namespace, or has not got CAP_SETFCAP, which
+        // id 0 takes (Linux 5.12).
+        let hint = match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::PERM) if file != "setgroups" => " (a host id that is not the caller's to give)",
+            _ => "",
+        };
+        let text = format!("{at}: write {path}: {}{hint}", os_text(&error));
+        let wrapped = Error::new(Kind::Os, text).with_at(at);
+        wrapped.with_errno(error.raw_os_error().unwrap_or(0))
+    })
+}
+
+fn by_program(program: &Path, pid: u32, lines: &str, mask: u64) -> Result<(), String> {
+    let say = |error: std::io::Error| os_text(&error);
+    let words = hooks::memfd().map_err(say)?;
+    let (out, err) = (words.try_clone().map_err(say)?, words.try_clone().map_err(say)?);
+    let mut command = Command::new(program);
+    // Setuid programs: nothing of our environment is their business.
+    command.env_clear().arg(pid.to_string()).args(lines.split_whitespace());
+    command.stdin(Stdio::null()).stdout(out).stderr(err);
+    let child = sys::spawn_with_mask(&mut command, mask).map_err(say)?;
+    let pidfd = hooks::open_pidfd(child.id()).map_err(say)?;
+    match wait::reap(pidfd.as_fd()).map_err(|e| say(e.into()))? {
+        Some(status) if status.exit_status() == Some(0) => Ok(()),
+        status => {
+            let how =
+                status.as_ref().map_or_else(|| "its exit status was taken by somebody else".into(), hooks::describe);
+            let said = hooks::content(words);
+            let said = said.trim().replace('\n', "; ");
+            Err(if said.is_empty() { how } else { format!("{how}: {said}") })
+        }
+    }
+}
