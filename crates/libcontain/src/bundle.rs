@@ -442,6 +442,29 @@ mod tests {
     }
 
     #[test]
+    fn lists_of_cpus() {
+        let found = |initial: &str| {
+            spec(&format!(r#"{{"process":{{"execCPUAffinity":{{"initial":"{initial}","final":"1"}}}}}}"#))
+        };
+        let affinity =
+            |initial| found(initial).process().as_ref().and_then(|p| p.exec_cpu_affinity().clone()).expect("given");
+        assert_eq!(affinity("0-3,7").initial().as_deref(), Some("0-3,7"));
+        assert_eq!((affinity("").initial(), affinity("").cpu_affinity_final().as_deref()), (&None, Some("1")));
+        refused(&[
+            (
+                "process",
+                r#""execCPUAffinity":{"initial":"0-"}"#,
+                "execCPUAffinity.initial: bad CPUAffinity.Initial: \"0-\", expected a list such as \"0-3,7\" (line 1)",
+            ),
+            (
+                "process",
+                r#""execCPUAffinity":{"final":"x"}"#,
+                "execCPUAffinity.final: bad CPUAffinity.Final: \"x\", expected",
+            ),
+        ]);
+    }
+
+    #[test]
     fn of_repeated_members_the_last_counts() {
         let found = spec(
             r#"{"hostname":"a","process":{"cwd":"/1","CWD":"/2","cwd":"/3"},"Hostname":"b","linux":{"maskedPaths":["/x"],"maskedPaths":[]},"process":{"cwd":"/4","args":["a"],"args":["b","c"]},"annotations":{"k":"1","k":"2"}}"#,

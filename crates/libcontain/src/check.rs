@@ -59,6 +59,7 @@ const RULES: &[Rule] = &[
     capabilities::ambient,
     tuning::scheduler,
     tuning::io_priority,
+    tuning::exec_cpu_affinity,
     mounts::destinations,
     mounts::types,
     mounts::owners,

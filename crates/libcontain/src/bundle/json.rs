@@ -57,6 +57,9 @@ const SPELLINGS: &[(&str, &str, &str)] = &[
 /// The type whose lists may hold words that are left out rather than refused, and how its error begins.
 const LENIENT: (&str, &str) = ("LinuxCapabilities", "no variant for ");
 
+/// How oci-spec refuses a list of CPUs; what it was given follows.
+const CPUS: &str = "Invalid execCPUAffinity format: ";
+
 /// Bytes of text that repeated walks may read in all. Every `null` in a plain member and every repeated member
 /// costs a walk, so this is what a hostile document can make us do: some 0.3 s.
 const BUDGET: usize = 64 << 20;
@@ -118,6 +121,10 @@ fn fault(error: &serde_json::Error, mut path: String) -> Fault {
     if let Some(member) = text.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
         path = if path.is_empty() { member.to_owned() } else { format!("{path}.{member}") };
         text = "must be given".to_owned();
+    }
+    if let Some(list) = text.strip_prefix(CPUS) {
+        let member = if path.ends_with("initial") { "Initial" } else { "Final" };
+        text = format!("bad CPUAffinity.{member}: \"{}\", expected a list such as \"0-3,7\"", super::shown(list));
     }
     Fault { path, text, line: error.line() }
 }
@@ -399,7 +406,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Entries<'_, A> {
     }
 }
 
-/// The value of a member. A `null` that its type does not take is left out by the next walk.
+/// The value of a member. A `null` or nothing that its type does not take is left out by the next walk.
 fn value_of<'de, A: MapAccess<'de>, S: DeserializeSeed<'de>>(
     map: &mut A,
     seed: S,
@@ -408,8 +415,10 @@ fn value_of<'de, A: MapAccess<'de>, S: DeserializeSeed<'de>>(
     ordinal: u32,
 ) -> Result<S::Value, A::Error> {
     map.next_value_seed(Pass { de: seed, place, walk }).inspect_err(|error| {
-        let null = walk.is_innermost() && error.to_string().starts_with("invalid type: null,");
-        walk.failed(place, null.then_some(ordinal));
+        let text = if walk.is_innermost() { error.to_string() } else { String::new() };
+        // An empty list of CPUs is none.
+        let absent = text.starts_with("invalid type: null,") || text.split(" at line ").next() == Some(CPUS);
+        walk.failed(place, absent.then_some(ordinal));
     })
 }
 

@@ -5,6 +5,9 @@ use crate::error::{At, Problem};
 use crate::spec::{LinuxSchedulerPolicy as Policy, MemoryPolicyModeType as Mode};
 
 const PROCESS: &str = "config.md#linux-process";
+/// No kernel is made for more (`NR_CPUS`).
+pub(crate) const MAX_CPUS: u32 = 8192;
+
 const MEMORY: &str = "config-linux.md#memory-policy";
 
 pub(super) fn scheduler(c: &Ctx<'_>, out: &mut Problems) {
@@ -34,6 +37,33 @@ pub(super) fn io_priority(c: &Ctx<'_>, out: &mut Problems) {
     if !(0..=7).contains(&priority) {
         let text = format!("invalid ioPriority.Priority: {priority}, expected 0 to 7");
         out.push(Problem::error(At::field("process.ioPriority.priority"), PROCESS, text));
+    }
+}
+
+/// For processes that are started in the container later, and not for init (config.md#linux-process), which has all
+/// CPUs of its cgroup.
+pub(super) fn exec_cpu_affinity(c: &Ctx<'_>, out: &mut Problems) {
+    let Some(given) = c.process().and_then(|p| p.exec_cpu_affinity().as_ref()) else { return };
+    let lists = [
+        ("process.execCPUAffinity.initial", "Initial", given.initial()),
+        ("process.execCPUAffinity.final", "Final", given.cpu_affinity_final()),
+    ];
+    for (place, name, list) in lists {
+        for range in list.iter().flat_map(|list| list.split(',')) {
+            if let Some(fault) = cpu_range_fault(range) {
+                out.push(Problem::error(At::field(place), PROCESS, format!("bad CPUAffinity.{name}: {fault}")));
+            }
+        }
+    }
+}
+
+fn cpu_range_fault(range: &str) -> Option<String> {
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    match (first.parse::<u32>(), last.parse::<u32>()) {
+        (Ok(first), Ok(last)) if first > last => Some(format!("invalid range: {range}")),
+        (Ok(_), Ok(last)) if last < MAX_CPUS => None,
+        (Ok(_), Ok(_)) => Some(format!("values larger than {} are not supported", MAX_CPUS - 1)),
+        _ => Some(format!("{} is not a number or a range of CPUs", quoted(range))),
     }
 }
 
@@ -120,6 +150,23 @@ mod tests {
         assert_eq!((of(0), of(7)), (vec![], vec![]));
         assert_eq!(of(8), ["process.ioPriority.priority: invalid ioPriority.Priority: 8, expected 0 to 7"]);
         assert_eq!(of(-1), ["process.ioPriority.priority: invalid ioPriority.Priority: -1, expected 0 to 7"]);
+    }
+
+    #[test]
+    fn cpus_of_later_processes() {
+        let of = |list: &str| wrong(json!({"process": {"execCPUAffinity": {"initial": list, "final": list}}}));
+        assert_eq!((of("0-3,7"), of("8191"), of("")), (vec![], vec![], vec![]));
+        for (list, fault) in [
+            ("3-1", "invalid range: 3-1"),
+            ("0,8192", "values larger than 8191 are not supported"),
+            ("0-8192", "values larger than 8191 are not supported"),
+            ("99999999999", "\"99999999999\" is not a number or a range of CPUs"),
+        ] {
+            let expected = ["Initial", "Final"].map(|name| {
+                format!("process.execCPUAffinity.{}: bad CPUAffinity.{name}: {fault}", name.to_lowercase())
+            });
+            assert_eq!(of(list), expected);
+        }
     }
 
     #[test]

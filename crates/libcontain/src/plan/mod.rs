@@ -185,6 +185,9 @@ impl<'a> Planner<'a> {
         if !join_early {
             self.join_cgroup(); //  as late as the hooks allow: what was set up is not charged to the container
         }
+        // A taskset on the runtime is none on the container. In its cgroup, whose cpuset then decides on any kernel (since
+        // Linux 6.2 a task keeps what it has asked for when it changes its cpuset).
+        self.step(At::field("process"), Op::AllCpus);
         self.hooks_before_pivot(); // createRuntime in the runtime's namespaces, createContainer in the container's
         if self.request.wait_for_start {
             // A procfs of our own can be had only while the runtime's is in sight (user namespaces).

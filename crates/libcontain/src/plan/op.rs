@@ -336,6 +336,8 @@ pub enum Op {
     Readonly(CString),
     /// Hidden behind `/dev/null` or an empty directory.
     Mask(CString),
+    /// `sched_setaffinity(2)` to all CPUs: of those the kernel gives what the cgroup allows.
+    AllCpus,
     /// `prctl(PR_SET_NO_NEW_PRIVS)`.
     NoNewPrivs,
     /// `sched_setattr(2)`.

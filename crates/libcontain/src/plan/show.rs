@@ -208,6 +208,7 @@ impl fmt::Display for Op {
             }
             Op::Readonly(path) => write!(f, "read-only {}", text(path)),
             Op::Mask(path) => write!(f, "mask {}", text(path)),
+            Op::AllCpus => f.write_str("all CPUs of the cgroup"),
             Op::NoNewPrivs => f.write_str("no_new_privs"),
             Op::Scheduler(s) => {
                 let [runtime, deadline, period] = s.times;

@@ -238,6 +238,13 @@ pub(crate) fn sched_setattr(scheduler: &Scheduler) -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attr, 0) }).map(drop)
 }
 
+/// `sched_setaffinity(2)` of this thread to every CPU that a kernel can have; the kernel takes those that the cpuset has.
+pub(crate) fn use_all_cpus() -> Result<()> {
+    static ALL: [u64; 8192 / 64] = [u64::MAX; 8192 / 64];
+    // SAFETY: the kernel reads at most as many bytes as it is told, and cuts a mask that is longer than its own.
+    check(unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size_of_val(&ALL), ALL.as_ptr()) }).map(drop)
+}
+
 /// `ioprio_set(2)` of the calling process's group.
 pub(crate) fn ioprio_set(priority: u32) -> Result<()> {
     const IOPRIO_WHO_PGRP: i32 = 2;

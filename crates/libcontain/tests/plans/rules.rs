@@ -43,6 +43,7 @@ which! {
     time_offsets: Op::TimeOffsets(..),
     map_gate: Op::Gate(Gate::Map),
     hooks_gate: Op::Gate(Gate::Hooks),
+    all_cpus: Op::AllCpus,
     network_gate: Op::Gate(Gate::Network),
     become_root: Op::BecomeRoot,
     undumpable: Op::Undumpable,
@@ -137,6 +138,8 @@ pub const RULES: &[Rule] = &[
     rule("init is not dumpable when it first holds something of the host's", undumpable, root),
     rule("nothing is written to a cgroup by a process with the container's keys", undumpable, keyring),
     rule("the cgroup namespace is rooted where the process is when it is made", join_cgroup, unshare_cgroup),
+    rule("all CPUs are those of the container's cgroup", join_cgroup, all_cpus),
+    rule("container hooks have the container's CPUs", all_cpus, hook_before_pivot),
     rule("runtime hooks find the container in its cgroup", join_cgroup, hooks_gate),
     rule("container hooks run in the container's cgroup", join_cgroup, hook_before_pivot),
     rule("a network namespace is there before lo is", late_namespaces, loopback),
@@ -199,7 +202,10 @@ pub fn violations(plan: &Plan) -> Vec<&'static str> {
     let count = |which: Which| plan.steps.iter().filter(|step| which(&step.op)).count();
     let mut must = |holds: bool, why| found.extend((!holds).then_some(why));
     must(plan.steps.last().is_some_and(|step| exec(&step.op)), "exec is last");
-    must([exec, ready, close, enter_root, root].iter().all(|w| count(*w) == 1), "some steps stand exactly once");
+    must(
+        [exec, ready, close, enter_root, root, all_cpus].iter().all(|w| count(*w) == 1),
+        "some steps stand exactly once",
+    );
     must(
         [fork, map_gate, network_gate, hooks_gate, seccomp, user, await_start].iter().all(|w| count(*w) <= 1),
         "some steps stand at most once",
