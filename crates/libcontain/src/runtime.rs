@@ -11,6 +11,7 @@ use crate::create;
 use crate::error::{Error, Kind, Level, Problem};
 use crate::host::Host;
 use crate::plan::{self, Plan, Request};
+use crate::spec::Spec;
 use crate::state::{StateDir, not_found};
 
 /// A container id: one or more of `[A-Za-z0-9_+.-]`, and not `.` or `..`, so that it can be a file name.
@@ -118,11 +119,12 @@ impl Runtime {
         &self.root
     }
 
-    fn host(&self) -> Result<Host, Error> {
+    fn host(&self, spec: &Spec) -> Result<Host, Error> {
         let mut host = match &self.host {
             Some(host) => host.clone(),
             None => Host::probe().map_err(|e| Error::os("asking the machine", e))?,
         };
+        host.ask_for(spec);
         if let Some(tolerated) = self.rootless_cgroups {
             host.rootless_cgroups = tolerated;
         }
@@ -141,7 +143,7 @@ impl Runtime {
         if self.driver == CgroupDriver::Systemd {
             return Err(Error::new(Kind::Unsupported, "the systemd cgroup driver is not implemented yet"));
         }
-        let host = self.host()?;
+        let host = self.host(bundle.spec())?;
         let request = Request {
             id: id.as_str(),
             bundle: bundle.dir(),

@@ -27,6 +27,7 @@ mod debian;
 mod foreground;
 mod harness;
 mod hooks;
+mod labels;
 mod lifecycle;
 mod namespaces;
 mod netdevices;

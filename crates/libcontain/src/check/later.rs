@@ -24,11 +24,7 @@ fn given(text: &Option<String>) -> bool {
 }
 
 fn of_process(p: &Process) -> Vec<(&'static str, bool)> {
-    vec![
-        ("process.terminal", p.terminal() == Some(true)),
-        ("process.apparmorProfile", given(p.apparmor_profile())),
-        ("process.selinuxLabel", given(p.selinux_label())),
-    ]
+    vec![("process.terminal", p.terminal() == Some(true))]
 }
 
 fn of_linux(l: &Linux) -> Vec<(&'static str, bool)> {
@@ -81,8 +77,6 @@ mod tests {
     fn what_is_set_and_cannot_be_done_is_told() {
         let table = [
             (json!({"process": {"terminal": true}}), "process.terminal"),
-            (json!({"process": {"apparmorProfile": "x"}}), "process.apparmorProfile"),
-            (json!({"process": {"selinuxLabel": "x"}}), "process.selinuxLabel"),
             (json!({"linux": {"mountLabel": "x"}}), "linux.mountLabel"),
             (json!({"linux": {"intelRdt": {"closID": "x"}}}), "linux.intelRdt"),
             (json!({"linux": {"intelRdt": {"schemata": ["x"]}}}), "linux.intelRdt"),
@@ -120,7 +114,7 @@ mod tests {
     #[test]
     fn what_is_present_and_empty_is_not() {
         let patch = json!({
-            "process": {"terminal": false, "apparmorProfile": "", "selinuxLabel": ""},
+            "process": {"terminal": false},
             "linux": {
                 "mountLabel": "",
                 "intelRdt": {"closID": "", "schemata": [], "enableMonitoring": false},
