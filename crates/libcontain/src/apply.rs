@@ -5,7 +5,7 @@
 //! waits for the parent or starts a process (gates, forks, hooks, exec) is in `spawn.rs` as well.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -76,6 +76,26 @@ pub(crate) fn apply(stage: &mut Stage<'_>, op: &Op) -> Result<()> {
         }
         Op::Hostname(name) => call("sethostname", rustix::system::sethostname(name.to_bytes())),
         Op::Domainname(name) => call("setdomainname", rustix::system::setdomainname(name.to_bytes())),
+        Op::AppArmor(command) => {
+            let proc = stage.proc()?;
+            let attribute = match root::open_same_mount(proc, c"thread-self/attr/apparmor/exec", OFlags::WRONLY) {
+                // Built without a directory per security module: the attribute is the first one's.
+                Err(fault) if fault.is(Errno::NOENT) => {
+                    root::open_same_mount(proc, c"thread-self/attr/exec", OFlags::WRONLY)
+                }
+                result => result,
+            };
+            write_label(stage.lend(attribute?), command)
+        }
+        Op::ExecLabel(label) => {
+            let attribute = root::open_same_mount(stage.proc()?, c"thread-self/attr/exec", OFlags::WRONLY)?;
+            write_label(stage.lend(attribute), label)
+        }
+        Op::KeyLabel(label) => {
+            let proc = first_proc()?;
+            let attribute = root::open_same_mount(proc.as_fd(), c"thread-self/attr/keycreate", OFlags::WRONLY)?;
+            write_label(attribute.as_fd(), label)
+        }
         Op::Sysctl(path, value) => {
             let file = root::open_same_mount(stage.proc()?, path, OFlags::WRONLY)?;
             write(stage.lend(file), value.to_bytes())
@@ -141,6 +161,19 @@ fn keyring(name: &CStr, search: u32) -> Result<()> {
     let permissions = description.get(..len).and_then(|d| d.split(|b| *b == b';').nth(3)).unwrap_or(&[]);
     let permissions = permissions.iter().fold(0u32, |n, b| (n << 4) | char::from(*b).to_digit(16).unwrap_or(0));
     call("keyctl(SETPERM)", sys::set_key_permissions(id, permissions | search))
+}
+
+/// The procfs of the mount namespace that init starts in. It is the caller's, or that of whoever has made a namespace
+/// that is joined; so it has to be the root of a procfs, reached through no symlink.
+fn first_proc() -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = call("open", rustix::fs::open(c"/", flags, Mode::empty()))?;
+    let proc = root::open_ordinary(root.as_fd(), c"/proc", OFlags::PATH | OFlags::DIRECTORY)?;
+    let is_procfs = call("fstatfs", rustix::fs::fstatfs(&proc))?.f_type == mounts::PROC_SUPER_MAGIC;
+    if is_procfs && call("fstat", rustix::fs::fstat(&proc))?.st_ino == mounts::PROC_ROOT_INO {
+        return Ok(proc);
+    }
+    Err(Fault::plain(b"/proc is not a procfs"))
 }
 
 fn propagate(flags: u64) -> Result<()> {
@@ -256,6 +289,11 @@ fn raise_ambient(mask: u64) -> Result<()> {
 
 fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<()> {
     call("write", rustix::io::write(fd, bytes)).map(drop)
+}
+
+/// ENOENT is AppArmor's for a profile that is not loaded, EINVAL SELinux's for a label that its policy does not know.
+fn write_label(attribute: BorrowedFd<'_>, label: &CStr) -> Result<()> {
+    write(attribute, label.to_bytes()).map_err(|fault| fault.with_note(label.to_bytes()))
 }
 
 /// `unshare(2)` makes the namespace for children only; entering it closes its offsets for good.

@@ -53,6 +53,7 @@ const RULES: &[Rule] = &[
     process::mapped_ids,
     process::rlimits,
     process::oom_score_adj,
+    process::security_modules,
     capabilities::known,
     capabilities::held,
     capabilities::consistent,

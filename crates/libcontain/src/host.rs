@@ -9,7 +9,8 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode as Bits, OFlags};
+use oci_spec::runtime::Spec;
+use rustix::fs::{CWD, Mode as Bits, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 
 use crate::plan::cgroup::Layout;
@@ -56,6 +57,10 @@ pub struct Host {
     pub has_user_namespace: bool,
     /// `/proc/kcore` exists, so `/dev/core` is made.
     pub has_kcore: bool,
+    /// AppArmor is enabled; `None`: nobody has asked, see [`Host::ask_for`].
+    pub apparmor: Option<bool>,
+    /// SELinux is enabled and has a policy; `None`: nobody has asked.
+    pub selinux: Option<bool>,
     /// Where cgroups are.
     pub cgroups: Layout,
     /// Missing permission for cgroups is tolerated where no limit is asked for.
@@ -105,16 +110,27 @@ impl Host {
             has_time_namespace: exists(c"/proc/self/ns/time"),
             has_user_namespace: own_namespace.is_some(),
             has_kcore: exists(c"/proc/kcore"),
+            apparmor: None,
+            selinux: None,
             cgroups: crate::cgroup::probe()?,
             rootless_cgroups: euid != 0 || user_namespace,
             resctrl: None,
         })
     }
 
-    /// What the machine has for `linux.intelRdt`.
-    #[must_use]
-    pub fn with_resctrl(self) -> Host {
-        Host { resctrl: crate::rdt::probe(), ..self }
+    /// Asks what only some configs depend on, unless it is known: most containers are made without these calls.
+    pub fn ask_for(&mut self, spec: &Spec) {
+        if self.resctrl.is_none() && spec.linux().as_ref().is_some_and(|linux| linux.intel_rdt().is_some()) {
+            self.resctrl = crate::rdt::probe();
+        }
+        let Some(process) = spec.process() else { return };
+        let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+        if self.apparmor.is_none() && given(process.apparmor_profile()) {
+            self.apparmor = Some(has_apparmor());
+        }
+        if self.selinux.is_none() && given(process.selinux_label()) {
+            self.selinux = Some(has_selinux());
+        }
     }
 
     /// Root with all capabilities of Linux 5.9 and later, on a kernel with all namespaces and no cgroups.
@@ -135,6 +151,8 @@ impl Host {
             has_time_namespace: true,
             has_user_namespace: true,
             has_kcore: true,
+            apparmor: Some(true),
+            selinux: Some(true),
             cgroups: Layout { mode: Mode::Absent, hierarchies: vec![] },
             rootless_cgroups: false,
             resctrl: None,
@@ -187,6 +205,22 @@ fn has_foreign_mounts() -> bool {
 
 fn exists(path: &CStr) -> bool {
     rustix::fs::access(path, rustix::fs::Access::EXISTS).is_ok()
+}
+
+/// The kernel has the file if AppArmor is built in, and lets it be read if it is enabled.
+fn has_apparmor() -> bool {
+    small_file::read(CWD, c"/proc/self/attr/apparmor/current").is_ok()
+}
+
+/// As libselinux does it: its file system is mounted, and not read-only, by which a container is told that it is to see no
+/// SELinux. Before a policy is loaded everything is `kernel`, and any label would be taken and mean nothing.
+fn has_selinux() -> bool {
+    const SELINUX_MAGIC: i64 = 0xf97c_ff8c;
+    let Ok(found) = rustix::fs::statfs(c"/sys/fs/selinux") else { return false };
+    let readonly = StatVfsMountFlags::RDONLY.bits();
+    found.f_type == SELINUX_MAGIC
+        && u64::try_from(found.f_flags).unwrap_or(readonly) & readonly == 0
+        && small_file::read(CWD, c"/proc/self/attr/current").is_ok_and(|label| label.trim_end_matches('\0') != "kernel")
 }
 
 /// Asked of the bounding set, which knows every capability that the kernel knows: one call, where

@@ -20,6 +20,7 @@ use crate::stage::{Fd, Stage};
 use crate::sys::{self, MountAttr};
 
 pub(crate) const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+pub(crate) const PROC_ROOT_INO: u64 = 1;
 /// In runc's words, which callers know.
 pub(crate) const NOT_ORDINARY: &str = "must be mounted on ordinary directory";
 const MS_REC: u64 = 0x4000;

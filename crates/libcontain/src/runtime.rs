@@ -6,14 +6,13 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use oci_spec::runtime::Spec;
-
 use crate::bundle::Bundle;
 use crate::container::Container;
 use crate::create;
 use crate::error::{Error, Kind, Level, Problem};
 use crate::host::Host;
 use crate::plan::{self, Plan, Request};
+use crate::spec::Spec;
 use crate::state::{StateDir, not_found};
 
 /// A container id: one or more of `[A-Za-z0-9_+.-]`, and not `.` or `..`, so that it can be a file name.
@@ -143,15 +142,15 @@ impl Runtime {
 
     /// What `spec` does not need is not asked.
     fn host(&self, spec: &Spec) -> Result<Host, Error> {
-        let probe = || Host::probe().map_err(|e| Error::os("asking the machine", e));
         let mut host = match &self.host {
             Some(host) => host.clone(),
             None => {
-                let mut host = probe()?;
+                let mut host = Host::probe().map_err(|e| Error::os("asking the machine", e))?;
                 host.find_map_programs(&self.search_path);
-                if spec.linux().as_ref().is_some_and(|l| l.intel_rdt().is_some()) { host.with_resctrl() } else { host }
+                host
             }
         };
+        host.ask_for(spec);
         if let Some(tolerated) = self.rootless_cgroups {
             host.rootless_cgroups = tolerated;
         }

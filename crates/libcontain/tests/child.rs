@@ -6,6 +6,8 @@
 mod cases;
 #[path = "child/failures.rs"]
 mod failures;
+#[path = "child/labels.rs"]
+mod labels;
 #[path = "child/rich.rs"]
 mod rich;
 mod support;

@@ -23,11 +23,7 @@ fn given(text: &Option<String>) -> bool {
 }
 
 fn of_process(p: &Process) -> Vec<(&'static str, bool)> {
-    vec![
-        ("process.terminal", p.terminal() == Some(true)),
-        ("process.apparmorProfile", given(p.apparmor_profile())),
-        ("process.selinuxLabel", given(p.selinux_label())),
-    ]
+    vec![("process.terminal", p.terminal() == Some(true))]
 }
 
 fn of_linux(l: &Linux) -> Vec<(&'static str, bool)> {
@@ -58,8 +54,6 @@ mod tests {
     fn what_is_set_and_cannot_be_done_is_told() {
         let table = [
             (json!({"process": {"terminal": true}}), "process.terminal"),
-            (json!({"process": {"apparmorProfile": "x"}}), "process.apparmorProfile"),
-            (json!({"process": {"selinuxLabel": "x"}}), "process.selinuxLabel"),
             (json!({"linux": {"mountLabel": "x"}}), "linux.mountLabel"),
             (
                 json!({"mounts": [{"destination": "/a", "type": "tmpfs", "options": ["idmap", "tmpcopyup"]}]}),
@@ -82,7 +76,7 @@ mod tests {
     #[test]
     fn what_is_present_and_empty_is_not() {
         let patch = json!({
-            "process": {"terminal": false, "apparmorProfile": "", "selinuxLabel": ""},
+            "process": {"terminal": false},
             "linux": {"mountLabel": ""},
             "mounts": [{"destination": "/a", "type": "tmpfs", "options": [], "uidMappings": [], "gidMappings": []}],
         });

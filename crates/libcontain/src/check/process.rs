@@ -122,9 +122,25 @@ pub(super) fn oom_score_adj(c: &Ctx<'_>, out: &mut Problems) {
     }
 }
 
+/// What is asked for and absent is refused: the container would run with fewer bounds than its config promises. The texts
+/// are runc's.
+pub(super) fn security_modules(c: &Ctx<'_>, out: &mut Problems) {
+    let Some(process) = c.process() else { return };
+    let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+    if given(process.apparmor_profile()) && c.host.apparmor == Some(false) {
+        let text = "apparmor failed to apply profile: apparmor: config provided but apparmor not supported";
+        out.push(Problem::error(At::field("process.apparmorProfile"), LINUX, text));
+    }
+    if given(process.selinux_label()) && c.host.selinux == Some(false) {
+        let text = "selinux label is specified in config, but selinux is disabled or not supported";
+        out.push(Problem::error(At::field("process.selinuxLabel"), LINUX, text));
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::tests::found;
+    use super::super::tests::{found, found_on};
+    use crate::host::Host;
     use serde_json::{Value, json};
 
     fn process(patch: Value) -> Vec<String> {
@@ -150,6 +166,22 @@ mod tests {
         for score in [-1000, 0, 1000] {
             assert_eq!(process(json!({"oomScoreAdj": score})), Vec::<String>::new());
         }
+    }
+
+    #[test]
+    fn labels_need_their_security_module() {
+        let without = Host { apparmor: Some(false), selinux: Some(false), ..Host::privileged() };
+        let asks = json!({"process": {"apparmorProfile": "unconfined", "selinuxLabel": "a:b:c:s0"}});
+        assert_eq!(
+            found_on(&without, asks.clone()),
+            [
+                "process.apparmorProfile: apparmor failed to apply profile: apparmor: config provided but apparmor not supported",
+                "process.selinuxLabel: selinux label is specified in config, but selinux is disabled or not supported",
+            ]
+        );
+        assert_eq!(found(asks), Vec::<String>::new());
+        let empty = json!({"process": {"apparmorProfile": "", "selinuxLabel": ""}});
+        assert_eq!(found_on(&without, empty), Vec::<String>::new());
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub(super) fn nul_bytes(c: &Ctx<'_>, out: &mut Problems) {
     if let Some(process) = c.process() {
         see(out, At::field("process.cwd"), process.cwd());
         see_all(out, "process.args[#]", process.args());
+        see(out, At::field("process.apparmorProfile"), process.apparmor_profile().as_deref().unwrap_or_default());
+        see(out, At::field("process.selinuxLabel"), process.selinux_label().as_deref().unwrap_or_default());
     }
     if let Some(root) = c.spec.root() {
         see(out, At::field("root.path"), root.path());
@@ -100,6 +102,8 @@ mod tests {
     fn nul_bytes_are_found_wherever_the_kernel_would_stop_reading() {
         let table = [
             (json!({"process": {"args": ["sh", "a\0b"]}}), "process.args[1]: contains a nul byte"),
+            (json!({"process": {"apparmorProfile": "a\0"}}), "process.apparmorProfile: contains a nul byte"),
+            (json!({"process": {"selinuxLabel": "a\0"}}), "process.selinuxLabel: contains a nul byte"),
             (json!({"process": {"cwd": "/\0"}}), "process.cwd: contains a nul byte"),
             (json!({"root": {"path": "a\0"}}), "root.path: contains a nul byte"),
             (json!({"hostname": "a\0"}), "hostname: contains a nul byte"),

@@ -195,6 +195,7 @@ impl<'a> Planner<'a> {
         }
         self.enter_root(); //       pivot; from here no path can mean the host
         self.host_name();
+        self.apparmor();
         self.sysctls(); //          before /proc/sys becomes read-only
         self.readonly_paths(); //   before the masks: a mask below a read-only path stays visible as a mask
         self.masked_paths();
@@ -266,6 +267,9 @@ impl<'a> Planner<'a> {
 
     fn keyring(&mut self) {
         if !self.request.no_new_keyring {
+            if let Some(label) = self.selinux_label() {
+                self.step(At::field("process.selinuxLabel"), Op::KeyLabel(label));
+            }
             let at = At::field("process");
             let name = self.text(at, format!("_ses.{}", self.request.id));
             // Search by the user; in a user namespace the key's owner is somebody else's id, so by others as well.
@@ -341,6 +345,20 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// Holds from `execve(2)` on. An empty name is none; `unconfined` is a name as any other.
+    fn apparmor(&mut self) {
+        let profile = self.process().and_then(|p| p.apparmor_profile().as_deref());
+        let Some(profile) = profile.filter(|profile| !profile.is_empty()) else { return };
+        let at = At::field("process.apparmorProfile");
+        let command = self.text(at, format!("exec {profile}"));
+        self.step(at, Op::AppArmor(command));
+    }
+
+    fn selinux_label(&mut self) -> Option<CString> {
+        let label = self.process()?.selinux_label().as_deref().filter(|label| !label.is_empty())?;
+        Some(self.text(At::field("process.selinuxLabel"), label))
+    }
+
     fn sysctls(&mut self) {
         let Some(map) = self.spec.linux().as_ref().and_then(|l| l.sysctl().as_ref()) else { return };
         let at = At::field("linux.sysctl");
@@ -371,6 +389,10 @@ impl<'a> Planner<'a> {
         let below_root = cwd.as_bytes() != b"/"; // where init is anyway
         if below_root {
             self.step(At::field("process.cwd"), Op::Chdir(cwd.clone()));
+        }
+        if let Some(label) = self.selinux_label() {
+            // A filter may refuse to open and write; from here on nothing else is opened through procfs.
+            self.step(At::field("process.selinuxLabel"), Op::ExecLabel(label));
         }
         if !no_new_privs {
             self.seccomp();

@@ -330,6 +330,12 @@ pub enum Op {
     Hostname(CString),
     /// `setdomainname(2)`.
     Domainname(CString),
+    /// `exec PROFILE` into `attr/apparmor/exec` of our own procfs: the profile holds from `execve(2)` on.
+    AppArmor(CString),
+    /// An SELinux context into `attr/keycreate`: that of the keys made from here to `execve(2)`.
+    KeyLabel(CString),
+    /// An SELinux context into `attr/exec`: that of what `execve(2)` makes.
+    ExecLabel(CString),
     /// Write a value to a file below `/proc/sys`.
     Sysctl(CString, CString),
     /// Read-only over itself, with what is below.

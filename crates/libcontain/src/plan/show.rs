@@ -202,6 +202,9 @@ impl fmt::Display for Op {
             Op::Umask(mask) => write!(f, "umask {mask:04o}"),
             Op::Hostname(name) => write!(f, "sethostname {}", text(name)),
             Op::Domainname(name) => write!(f, "setdomainname {}", text(name)),
+            Op::AppArmor(command) => write!(f, "apparmor {}", text(command)),
+            Op::KeyLabel(label) => write!(f, "selinux keys {}", text(label)),
+            Op::ExecLabel(label) => write!(f, "selinux exec {}", text(label)),
             Op::Sysctl(path, value) => {
                 let key = text(path).trim_start_matches("sys/").replace('/', ".");
                 write!(f, "sysctl {key} = {}", text(value))
@@ -314,6 +317,8 @@ impl Op {
             Op::User { .. } => "unable to setup user".into(),
             Op::Bounding(_) | Op::Capabilities(..) | Op::Ambient(_) => "unable to apply caps".into(),
             Op::Seccomp(_) => "unable to init seccomp".into(),
+            Op::AppArmor(_) => "apparmor failed to apply profile".into(),
+            Op::KeyLabel(_) | Op::ExecLabel(_) => "can't set process label".into(),
             op => op.to_string(),
         }
     }
@@ -400,6 +405,8 @@ mod tests {
             (Op::Ambient(0), "unable to apply caps"),
             (Op::OomScore(path()), "failed to update /proc/self/oom_score_adj"),
             (Op::TimeOffsets(path()), "failed to update /proc/self/timens_offsets"),
+            (Op::AppArmor(path()), "apparmor failed to apply profile"),
+            (Op::ExecLabel(path()), "can't set process label"),
         ] {
             assert_eq!(op.frame(), frame);
         }

@@ -7,7 +7,7 @@ use libcontain::plan::Request;
 use libcontain::spec::Spec;
 
 /// Name, text, and the machines (hosts.rs) whose plan is kept as a golden file.
-pub const CONFIGS: [(&str, &str, &[&str]); 19] = [
+pub const CONFIGS: &[(&str, &str, &[&str])] = &[
     ("docker-default", include_str!("../../../cntr/tests/data/docker-default.json"), &["hybrid", "v2"]),
     ("docker-limits", include_str!("../../../cntr/tests/data/docker-limits.json"), &["hybrid", "v2", "user"]),
     ("docker-privileged", include_str!("../../../cntr/tests/data/docker-privileged.json"), &["hybrid"]),
@@ -24,6 +24,7 @@ pub const CONFIGS: [(&str, &str, &[&str]); 19] = [
     ("joined", include_str!("joined.json"), &["hybrid", "v2"]),
     ("joined-user", include_str!("joined-user.json"), &["v2", "user"]),
     ("hooks", include_str!("hooks.json"), &["v2"]),
+    ("labels", include_str!("labels.json"), &["v2"]),
     ("options", include_str!("options.json"), &["v2"]),
     ("notify", include_str!("notify.json"), &["v2", "user"]),
     ("bare", include_str!("bare.json"), &["hybrid", "user"]),

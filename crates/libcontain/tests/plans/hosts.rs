@@ -43,6 +43,8 @@ pub fn v2() -> Host {
         has_time_namespace: true,
         has_user_namespace: true,
         has_kcore: true,
+        apparmor: None,
+        selinux: None,
         cgroups: Layout { mode: Mode::V2, hierarchies: vec![unified("", &all, "/system.slice/caller.service")] },
         rootless_cgroups: false,
         resctrl: None,

@@ -1,0 +1,218 @@
+//! `process.apparmorProfile` and `process.selinuxLabel`: applied where the machine can, refused where it cannot. What a
+//! process is confined by is read from the host.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::namespaces::in_user_namespace;
+use crate::support::{Sandbox, bundle, have, host, read, root, skip};
+
+fn has_apparmor() -> bool {
+    fs::read("/proc/self/attr/apparmor/current").is_ok()
+}
+
+fn has_selinux() -> bool {
+    fs::exists("/sys/fs/selinux/policy").unwrap()
+}
+
+fn config(sandbox: &Sandbox, script: &str, field: &str, value: &str) -> Value {
+    let mut config = bundle::minimal(&sandbox.cgroups_path(), script);
+    config["process"][field] = json!(value);
+    config
+}
+
+#[test]
+fn what_is_asked_for_and_absent_is_refused() {
+    if !root() {
+        return;
+    }
+    let cases = [
+        (
+            "apparmorProfile",
+            has_apparmor(),
+            "apparmor failed to apply profile: apparmor: config provided but apparmor not supported",
+        ),
+        (
+            "selinuxLabel",
+            has_selinux(),
+            "selinux label is specified in config, but selinux is disabled or not supported",
+        ),
+    ];
+    for (field, _, says) in cases.into_iter().filter(|(_, present, _)| !present) {
+        for value in ["unconfined", "docker-default"] {
+            let sandbox = Sandbox::new();
+            sandbox.write(&config(&sandbox, "true", field, value));
+            for verb in ["create", "run"] {
+                let out = sandbox.verb(&[verb]).run();
+                assert_eq!(out.code, Some(1), "{out:#?}");
+                assert!(out.stderr.contains(&format!("process.{field}: {says}")), "{out:#?}");
+                sandbox.assert_clean();
+            }
+        }
+    }
+}
+
+/// An empty string is none.
+#[test]
+fn empty_labels_are_none() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let mut config = config(&sandbox, "true", "apparmorProfile", "");
+    config["process"]["selinuxLabel"] = json!("");
+    sandbox.write(&config);
+    sandbox.run_ok();
+    sandbox.assert_clean();
+}
+
+/// A profile that is loaded as long as it lives: everything but writing to files called `denied`.
+struct Profile(String);
+
+impl Profile {
+    fn load(sandbox: &Sandbox) -> Option<Self> {
+        if !has_apparmor() {
+            skip("needs AppArmor");
+            return None;
+        }
+        if !have("apparmor_parser") {
+            return None;
+        }
+        let profile = Profile(format!("profile-of-{}", sandbox.id));
+        let rules = "file, capability, network, mount, umount, signal, ptrace, unix,";
+        let text =
+            format!("profile {} flags=(attach_disconnected) {{ {rules} userns, deny /**/denied w, }}\n", profile.0);
+        fs::write(sandbox.path("profile"), text).unwrap();
+        host("apparmor_parser", &["--skip-cache", "--replace", &sandbox.path("profile").to_string_lossy()]);
+        Some(profile)
+    }
+}
+
+impl Drop for Profile {
+    fn drop(&mut self) {
+        let _ = fs::write("/sys/kernel/security/apparmor/.remove", &self.0);
+    }
+}
+
+/// What confines the container's process, as the host sees it.
+fn confinement(sandbox: &Sandbox) -> String {
+    read(format!("/proc/{}/attr/apparmor/current", sandbox.pid())).trim().to_owned()
+}
+
+fn started(sandbox: &Sandbox, config: &Value) -> String {
+    sandbox.write(config);
+    sandbox.verb(&["create"]).ok();
+    let before = confinement(sandbox);
+    sandbox.verb(&["start"]).ok();
+    assert_eq!(before, "unconfined", "the profile holds from execve on: hooks are the host's");
+    let found = confinement(sandbox);
+    sandbox.verb(&["delete", "--force"]).ok();
+    sandbox.assert_clean();
+    found
+}
+
+#[test]
+fn a_profile_is_applied() {
+    let sandbox = Sandbox::new();
+    if !root() {
+        return;
+    }
+    let Some(profile) = Profile::load(&sandbox) else { return };
+    let enforced = format!("{} (enforce)", profile.0);
+    for (no_new_privs, uid) in [(false, 0), (true, 0), (false, 1000), (true, 1000)] {
+        let mut config = config(&sandbox, "sleep 100", "apparmorProfile", &profile.0);
+        config["process"]["noNewPrivileges"] = json!(no_new_privs);
+        config["process"]["user"] = json!({ "uid": uid, "gid": uid });
+        assert_eq!(started(&sandbox, &config), enforced, "no_new_privs {no_new_privs}, uid {uid}");
+    }
+    assert_eq!(started(&sandbox, &config(&sandbox, "sleep 100", "apparmorProfile", "unconfined")), "unconfined");
+    let script = "echo a >/tmp/allowed && cat /tmp/allowed; (echo b >/tmp/denied) 2>&1; cat /proc/self/attr/current";
+    sandbox.write(&config(&sandbox, script, "apparmorProfile", &profile.0));
+    let out = sandbox.run_ok().stdout;
+    let denied = "/bin/sh: can't create /tmp/denied: Permission denied";
+    assert_eq!(out.lines().collect::<Vec<_>>(), ["a", denied, &enforced]);
+}
+
+#[test]
+fn a_profile_in_a_user_namespace() {
+    let sandbox = Sandbox::new();
+    if !root() {
+        return;
+    }
+    let Some(profile) = Profile::load(&sandbox) else { return };
+    let mut config = config(&sandbox, "sleep 100", "apparmorProfile", &profile.0);
+    in_user_namespace(&sandbox, &mut config);
+    assert_eq!(started(&sandbox, &config), format!("{} (enforce)", profile.0));
+}
+
+#[test]
+fn a_profile_that_is_not_loaded() {
+    if !root() {
+        return;
+    }
+    if !has_apparmor() {
+        return skip("needs AppArmor");
+    }
+    let sandbox = Sandbox::new();
+    sandbox.write(&config(&sandbox, "true", "apparmorProfile", "cntr-tests-nonesuch"));
+    let out = sandbox.verb(&["run"]).run();
+    assert_eq!(out.code, Some(1), "{out:#?}");
+    let says = "apparmor failed to apply profile: process.apparmorProfile: ";
+    assert!(
+        out.stderr.contains(says) && out.stderr.contains("cntr-tests-nonesuch: no such file or directory"),
+        "{out:#?}"
+    );
+    sandbox.assert_clean();
+}
+
+/// CVE-2019-16884, CVE-2023-28642, CVE-2025-52881: whatever stands where the profile would be written, the program is
+/// confined by it or does not run. (What is written where without AppArmor: libcontain's tests/child/labels.rs.)
+#[test]
+fn a_false_proc_does_not_take_the_profile() {
+    let sandbox = Sandbox::new();
+    if !root() {
+        return;
+    }
+    let Some(profile) = Profile::load(&sandbox) else { return };
+    let enforced = format!("{} (enforce)", profile.0);
+    for name in ["self/attr/exec", "thread-self/attr/exec", "thread-self/attr/apparmor/exec"] {
+        let path = sandbox.rootfs().join("proc").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "").unwrap();
+    }
+    let mut without = config(&sandbox, "sleep 100", "apparmorProfile", &profile.0);
+    without["mounts"] = json!([]);
+    assert_eq!(started(&sandbox, &without), enforced, "nothing is mounted on /proc");
+
+    let fake = sandbox.path("fake");
+    fs::create_dir_all(fake.join("exec")).unwrap();
+    fs::write(fake.join("file"), "").unwrap();
+    let fake = fake.to_string_lossy();
+    for cover in [
+        format!("mount --bind {fake}/file proc/1/task/1/attr/apparmor/exec"),
+        "mount --bind proc/1/comm proc/1/task/1/attr/apparmor/exec".to_owned(),
+        format!("mount --bind {fake} proc/1/task/1/attr/apparmor"),
+        "mount -t tmpfs tmpfs proc/1/task".to_owned(),
+    ] {
+        let mut covered = config(&sandbox, "true", "apparmorProfile", &profile.0);
+        covered["hooks"]["createContainer"] = json!([{ "path": "/bin/sh", "args": ["sh", "-c", cover] }]);
+        sandbox.write(&covered);
+        let out = sandbox.verb(&["run"]).run();
+        assert!(out.code == Some(1) && out.stderr.contains("invalid cross-device link"), "{cover}: {out:#?}");
+        sandbox.assert_clean();
+    }
+    for (destination, source) in [("/proc/self/attr", &*fake), ("/proc", &*fake), ("/link/self/attr", &*fake)] {
+        let link = sandbox.rootfs().join("link");
+        if !link.is_symlink() {
+            std::os::unix::fs::symlink("proc", link).unwrap();
+        }
+        let mut covered = config(&sandbox, "true", "apparmorProfile", &profile.0);
+        let bind = json!({ "destination": destination, "type": "bind", "source": source, "options": ["rbind"] });
+        bundle::set(&mut covered, "/mounts/-", Some(bind));
+        sandbox.write(&covered);
+        let out = sandbox.verb(&["run"]).run();
+        assert!(out.code == Some(1) && out.stderr.contains("cannot be mounted because it is"), "{out:#?}");
+        sandbox.assert_clean();
+    }
+}
