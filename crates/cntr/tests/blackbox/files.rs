@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::namespaces::{in_user_namespace, with_shared_mounts, within};
 use crate::support::verify_fs::Mount;
-use crate::support::{Output, Sandbox, bundle, read, root, wait_for, words};
+use crate::support::{Output, Sandbox, View, bundle, read, root, wait_for, words};
 
 /// The mount on `point`, the topmost one, as the output of `cat /proc/self/mountinfo` has it.
 #[track_caller]
@@ -32,7 +32,12 @@ fn add_mount(config: &mut Value, destination: &str, fstype: &str, source: &str, 
 /// Runs `script` with what `edit` makes of the minimal config.
 #[track_caller]
 fn run(script: &str, edit: impl Fn(&Sandbox, &mut Value)) -> Output {
-    let sandbox = Sandbox::new();
+    run_in(View::Host, script, edit)
+}
+
+#[track_caller]
+fn run_in(view: View, script: &str, edit: impl Fn(&Sandbox, &mut Value)) -> Output {
+    let sandbox = Sandbox::with_view(view);
     let mut config = bundle::minimal(&sandbox.cgroups_path(), script);
     edit(&sandbox, &mut config);
     sandbox.write(&config);
@@ -370,7 +375,7 @@ fn standard_streams_are_the_null_of_the_container() {
 }
 
 /// Each member of a device rule decides: type, major, minor, access, allow, and the order. What no rule allows is refused,
-/// the nodes that every container has are allowed anyway.
+/// the nodes that every container has are allowed anyway. By files of v1, and by a program of v2.
 #[test]
 fn device_rules() {
     if !root() {
@@ -406,11 +411,13 @@ fn device_rules() {
         (vec![rule(true, "a", -1, -1, "rwm"), rule(false, "c", 10, 229, "m")], "kmsg r,kmsg w,loop r,loop w"),
         (vec![rule(true, "a", -1, -1, "rwm"), deny], ""),
     ];
-    for (rules, opened) in table {
-        let out = run(script, |_, c| c["linux"]["resources"]["devices"] = json!(rules));
+    for (view, (rules, opened)) in
+        [View::Host, View::V2].into_iter().flat_map(|view| table.iter().map(move |row| (view, row)))
+    {
+        let out = run_in(view, script, |_, c| c["linux"]["resources"]["devices"] = json!(rules));
         let yes: Vec<&str> = out.stdout.lines().filter_map(|line| line.strip_suffix(" yes")).collect();
         let asked: Vec<&str> = opened.split(',').filter(|s| !s.is_empty()).chain(["zero r", "zero w"]).collect();
-        assert_eq!(yes, asked, "{rules:?}: {out:#?}");
-        assert_eq!(out.stdout.lines().count(), 8, "{rules:?}: opened, refused or not made: {out:#?}");
+        assert_eq!(yes, asked, "{view:?} {rules:?}: {out:#?}");
+        assert_eq!(out.stdout.lines().count(), 8, "{view:?} {rules:?}: opened, refused or not made: {out:#?}");
     }
 }

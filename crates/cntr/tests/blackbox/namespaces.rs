@@ -431,7 +431,8 @@ fn clocks_are_shifted() {
         let script = "cat /proc/self/timens_offsets /proc/uptime; echo 'boottime 1 1' >/proc/self/timens_offsets";
         let mut config = bundle::minimal(&sandbox.cgroups_path(), script);
         bundle::set(&mut config, "/linux/namespaces/-", Some(json!({ "type": "time" })));
-        let offsets = json!({ "boottime": { "secs": 1_000_000 }, "monotonic": { "secs": 86400, "nanosecs": 7 } });
+        let offsets =
+            json!({ "boottime": { "secs": 1_000_000, "nanosecs": 5 }, "monotonic": { "secs": 86400, "nanosecs": 7 } });
         config["linux"]["timeOffsets"] = offsets;
         match kind {
             "user" => {
@@ -445,7 +446,7 @@ fn clocks_are_shifted() {
         let lines: Vec<Vec<&str>> = out.stdout.lines().map(crate::support::words).collect();
         assert_eq!(lines.len(), 3, "{kind}: {out:#?}");
         assert_eq!(lines[0], ["monotonic", "86400", "7"], "{kind}: {out:#?}");
-        assert_eq!(lines[1], ["boottime", "1000000", "0"], "{kind}: {out:#?}");
+        assert_eq!(lines[1], ["boottime", "1000000", "5"], "{kind}: {out:#?}");
         let host: f64 = read("/proc/uptime").split(' ').next().unwrap().parse().unwrap();
         let shifted = lines[2][0].parse::<f64>().unwrap() - host;
         assert!((999_940.0..=1_000_000.0).contains(&shifted), "{kind}: {shifted}");

@@ -8,13 +8,15 @@ use libcontain::spec::Spec;
 
 /// Name, text, and the machines (hosts.rs) whose plan is kept as a golden file.
 pub const CONFIGS: &[(&str, &str, &[&str])] = &[
-    ("docker-default", include_str!("../../../cntr/tests/data/docker-default.json"), &["hybrid", "v2"]),
-    ("docker-limits", include_str!("../../../cntr/tests/data/docker-limits.json"), &["hybrid", "v2", "user"]),
+    ("docker-default", include_str!("../../../cntr/tests/data/docker-default.json"), &["v1", "hybrid", "v2"]),
+    ("docker-limits", include_str!("../../../cntr/tests/data/docker-limits.json"), &["v1", "hybrid", "v2", "user"]),
     ("docker-privileged", include_str!("../../../cntr/tests/data/docker-privileged.json"), &["hybrid"]),
-    ("podman-default", include_str!("../../../cntr/tests/data/podman-default.json"), &["hybrid", "v2"]),
-    ("ctr-default", include_str!("../../../cntr/tests/data/ctr-default.json"), &["hybrid"]),
-    ("crio", include_str!("crio.json"), &["v2"]),
-    ("buildkit", include_str!("buildkit.json"), &["v2"]),
+    ("podman-default", include_str!("../../../cntr/tests/data/podman-default.json"), &["v1", "hybrid", "v2"]),
+    ("ctr-default", include_str!("../../../cntr/tests/data/ctr-default.json"), &["hybrid", "v2"]),
+    ("docker-modern", include_str!("docker-modern.json"), &["hybrid", "v2"]),
+    ("containerd-cri", include_str!("containerd-cri.json"), &["v1", "hybrid", "v2"]),
+    ("crio", include_str!("crio.json"), &["hybrid", "v2"]),
+    ("buildkit", include_str!("buildkit.json"), &["v1", "hybrid", "v2"]),
     ("spec", include_str!("spec.json"), &["hybrid", "v2"]),
     ("rootless", include_str!("rootless.json"), &["hybrid", "user"]),
     ("userns", include_str!("userns.json"), &["hybrid", "v2", "user"]),

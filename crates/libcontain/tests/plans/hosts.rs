@@ -9,7 +9,34 @@ const ALL: u64 = (1 << 41) - 1;
 pub type Machine = (&'static str, fn() -> Host);
 
 /// The kinds of machine and caller for which everything is planned.
-pub const HOSTS: [Machine; 5] = [("hybrid", hybrid), ("v2", v2), ("user", user), ("ranges", ranges), ("inner", inner)];
+pub const HOSTS: [Machine; 6] =
+    [("v1", v1), ("hybrid", hybrid), ("v2", v2), ("user", user), ("ranges", ranges), ("inner", inner)];
+
+/// Root on a machine with v1 hierarchies alone, some controllers mounted together, as systemd did it.
+pub fn v1() -> Host {
+    let dirs = [
+        "cpuset",
+        "cpu,cpuacct",
+        "memory",
+        "devices",
+        "freezer",
+        "blkio",
+        "pids",
+        "hugetlb",
+        "net_cls,net_prio",
+        "perf_event",
+        "rdma",
+    ];
+    let named = |dir: &str, names: &str| Hierarchy {
+        dir: dir.into(),
+        controllers: names.split(',').map(str::to_owned).collect(),
+        own: "/system.slice/caller.service".into(),
+        v2: false,
+    };
+    let mut hierarchies: Vec<Hierarchy> = dirs.map(|dir| named(dir, dir)).into();
+    hierarchies.push(named("systemd", "name=systemd"));
+    Host { cgroups: Layout { mode: Mode::V1, hierarchies }, ..v2() }
+}
 
 /// Root on a machine with a v1 hierarchy per controller, and v2 beside them.
 pub fn hybrid() -> Host {

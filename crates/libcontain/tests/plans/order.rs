@@ -30,7 +30,11 @@ fn nnp(no_new_privs: bool) -> Plan {
     for set in ["ambient", "inheritable"] {
         config["process"]["capabilities"][set] = config["process"]["capabilities"]["bounding"].clone();
     }
-    plan(&request(), &serde_json::from_value(config).unwrap(), &v2()).unwrap()
+    config["process"]["scheduler"] = serde_json::json!({ "policy": "SCHED_BATCH" });
+    config["process"]["ioPriority"] = serde_json::json!({ "class": "IOPRIO_CLASS_BE", "priority": 4 });
+    config["linux"]["personality"] = serde_json::json!({ "domain": "LINUX" });
+    config["linux"]["memoryPolicy"] = serde_json::json!({ "mode": "MPOL_LOCAL" });
+    plan(&request(), &serde_json::from_value(config).unwrap(), &hybrid()).unwrap()
 }
 
 fn json(spec: &Spec) -> serde_json::Value {
@@ -81,6 +85,18 @@ fn the_other_facts_can_fail() {
     assert_ne!(broken(|p| drop(p.needs.pop())), 0, "a slot without a need");
     assert_ne!(broken(|p| p.needs.push(p.needs[0].clone())), 0, "a need without a slot");
     assert_ne!(broken(|p| p.steps.retain(|s| !rules::ready(&s.op))), 0, "without ready");
+    let swapped = |which: fn(&Op) -> bool, why: &str| {
+        let mut plan = plan.clone();
+        let places: Vec<usize> = (0..plan.steps.len()).filter(|i| which(&plan.steps[*i].op)).collect();
+        plan.steps.swap(places[0], places[1]);
+        assert!(violations(&plan).contains(&why), "not noticed: {why}");
+    };
+    swapped(rules::mount, "mounts are made in the config's order");
+    swapped(
+        |op| matches!(op, Op::IoPriority(_) | Op::MemoryPolicy(_)),
+        "scheduler, I/O priority, personality and memory policy in runc's order",
+    );
+    swapped(|op| rules::umask(op) || rules::close(op), "the profile has to allow little of the runtime");
     let hooks = plan_of("hooks");
     let without_images = Plan { images: vec![], ..hooks };
     assert_ne!(violations(&without_images).len(), 0, "a hook without its image");

@@ -120,6 +120,18 @@ fn credentials(op: &Op) -> bool {
     bounding(op) || user(op) || capabilities(op) || ambient(op)
 }
 
+/// Row 18.
+fn tuning(op: &Op) -> bool {
+    matches!(op, Op::Scheduler(_) | Op::IoPriority(_) | Op::Personality(_) | Op::MemoryPolicy(_))
+}
+
+/// What may stand behind a filter, and so what its profile has to allow (the sentence below the table): with
+/// no_new_privs the exec FIFO, hooks and execve; without it also the change of ids.
+fn behind_a_filter(op: &Op, no_new_privs: bool) -> bool {
+    let last = ready(op) || await_start(op) || hook_before_exec(op) || close(op) || exec(op);
+    last || !no_new_privs && (credentials(op) || chdir_as_user(op) || find_program(op))
+}
+
 fn namespaces(op: &Op) -> bool {
     set_ns(op) || fork(op) || map_gate(op) || become_root(op)
 }
@@ -128,8 +140,9 @@ fn paths(op: &Op) -> bool {
     readonly(op) || mask(op) || sysctl(op)
 }
 
-/// The facts.
+/// The facts. A row is one of the table in contract.md 5.3.
 pub const RULES: &[Rule] = &[
+    // 5.2, the stages before init: namespaces that are joined, maps, ids.
     rule("oom_score_adj needs the caller's privilege and /proc", oom_score, namespaces),
     rule("time offsets need a /proc that can be trusted and is ours", time_offsets, namespaces),
     rule("what is joined by the first process is joined before init is cloned", set_ns, undumpable),
@@ -138,32 +151,49 @@ pub const RULES: &[Rule] = &[
     rule("IPC, UTS and NET are to be owned by the container's root", become_root, late_namespaces),
     rule("the first process ends with the clone of init", fork, map_gate),
     rule("a change of all ids makes a process dumpable again", become_root, undumpable),
+    // Row 1: the session keyring.
     rule("init is not dumpable when it first holds something of the host's", undumpable, root),
     rule("nothing is written to a cgroup by a process with the container's keys", undumpable, keyring),
+    rule("the key belongs to the container's user namespace", become_root, keyring),
+    rule("nothing is mounted with the caller's keys", keyring, propagate),
+    // 5.1, 7: the cgroup. On v2 init is born in it.
     rule("the cgroup namespace is rooted where the process is when it is made", join_cgroup, unshare_cgroup),
     rule("all CPUs are those of the container's cgroup", join_cgroup, all_cpus),
     rule("container hooks have the container's CPUs", all_cpus, hook_before_pivot),
     rule("runtime hooks find the container in its cgroup", join_cgroup, hooks_gate),
     rule("container hooks run in the container's cgroup", join_cgroup, hook_before_pivot),
+    // Row 2: the network.
     rule("a network namespace is there before lo is", late_namespaces, loopback),
     rule("devices come into the container's network namespace", net_namespaces, network_gate),
     rule("runtime hooks find the devices", network_gate, hooks_gate),
     rule("container hooks find the devices", network_gate, hook_before_pivot),
+    rule("runtime hooks find lo up", loopback, hooks_gate),
+    rule("container hooks find lo up", loopback, hook_before_pivot),
+    // Row 3: propagation and the root.
     rule("no mount of ours reaches the host", propagate, root),
+    // Rows 4 and 5: mounts, nodes, links; see `mounts_are_in_order` too.
     rule("mounts are made in the rootfs", root, below_root),
     rule("nodes are made in what is mounted on /dev", mount, device),
+    // Rows 6 and 7: hooks while the host can be seen.
     rule("every node is there when hooks run", below_root, hooks_gate),
+    rule("every mount and node is there when container hooks run", below_root, hook_before_pivot),
     rule("runtime hooks run before container hooks", hooks_gate, hook_before_pivot),
     rule("createContainer hooks see the host's root", hook_before_pivot, enter_root),
+    // Rows 8 and 9: the change of root.
     rule("a procfs can be had only while the host's is in sight", arm_start, enter_root),
     rule("host paths are used before the root changes", below_root, enter_root),
     rule("the new root's propagation is set on the new root", enter_root, new_root_propagation),
+    // Row 10: standard streams, cwd. Row 12: what becomes read-only, umask.
     rule("/dev/null is the container's", enter_root, reopen_null),
     rule("process.cwd is made inside the root", enter_root, make_cwd),
     rule("process.cwd is made while the root can be written", make_cwd, root_readonly),
     rule("nodes are made while the root can be written", device, root_readonly),
     rule("modes in the config are meant exactly", below_root, umask),
     rule("directories on the way to cwd have mode 755", make_cwd, umask),
+    rule("container hooks have the caller's umask", hook_before_pivot, umask),
+    rule("startContainer hooks have the program's umask", umask, hook_before_exec),
+    rule("the root becomes read-only with privilege", root_readonly, credentials),
+    // Row 13: names.
     rule("names are the container's", enter_root, names),
     rule("a profile is set through the container's /proc", enter_root, apparmor),
     rule("the names are set before the profile (contract 5.3)", names, apparmor),
@@ -171,14 +201,27 @@ pub const RULES: &[Rule] = &[
     rule("the label is set with privilege", exec_label, credentials),
     rule("the label is set before the filter", exec_label, seccomp),
     rule("a session keyring is made with its label", key_label, keyring),
+    rule("container hooks before the change of root see the host's names", hook_before_pivot, names),
+    rule("setting a name needs CAP_SYS_ADMIN", names, credentials),
+    // Rows 15 and 16: sysctls, read-only paths, masks.
     rule("sysctls are set through the container's /proc", enter_root, sysctl),
     rule("sysctls are set before /proc/sys is read-only", sysctl, readonly),
     rule("sysctls are set before anything is masked", sysctl, mask),
     rule("a mask below a read-only path stays a mask", readonly, mask),
     rule("paths are hidden with privilege", paths, credentials),
     rule("paths are hidden before the filter", paths, seccomp),
+    rule("paths are hidden in the new root", enter_root, paths),
+    rule("hooks before the change of root see what will be hidden", hook_before_pivot, paths),
+    // Row 17: no_new_privs. Row 18: scheduling and placement. Row 19: limits.
     rule("no_new_privs lets a process load a filter without privilege", no_new_privs, seccomp),
+    rule("no_new_privs holds when the parent is told that all is ready", no_new_privs, ready),
+    rule("a cpuset decides which policies can be had", join_cgroup, tuning),
+    rule("real-time policies and priorities need CAP_SYS_NICE", tuning, credentials),
+    rule("the filter need not allow what tunes the process", tuning, seccomp),
+    rule("what is set up is not limited", below_root, rlimit),
+    rule("the filter need not allow prlimit(2)", rlimit, seccomp),
     rule("a limit may be raised only by root", rlimit, user),
+    // Rows 21 and 30: the filter, by noNewPrivileges. Row 24: cwd.
     rule("cwd is entered as root first", chdir, user),
     rule("the filter sees the set-up's chdir only if it must", chdir, seccomp),
     Rule { without: no_new_privs, ..rule("a filter without no_new_privs needs CAP_SYS_ADMIN", seccomp, credentials) },
@@ -190,12 +233,15 @@ pub const RULES: &[Rule] = &[
     rule("init is dumpable again only once nothing of the host's is in sight", enter_root, dumpable),
     rule("the listener of a filter is taken from an init that is dumpable again", dumpable, seccomp),
     Rule { with: no_new_privs, ..rule("a change of ids takes dumpability away again", user, dumpable) },
+    // Rows 25 to 27: ids, capabilities, cwd once more. Row 29: the lookup.
     rule("dropping from the bounding set needs CAP_SETPCAP", bounding, user),
     rule("setresuid(2) clears the effective set", user, capabilities),
     rule("ambient capabilities have to be permitted and inheritable", capabilities, ambient),
     rule("the second chdir is the user's", user, chdir_as_user),
+    rule("the second chdir has what the program may", capabilities, chdir_as_user),
     rule("the program has to be executable for the user", capabilities, find_program),
     rule("a relative program is found in cwd", chdir_as_user, find_program),
+    // Rows 31 to 34: ready, the exec FIFO, hooks, descriptors, execve.
     rule("create tells what is wrong with the program", find_program, ready),
     rule("create tells what is wrong with the filter", seccomp, ready),
     rule("create has told before start is awaited", ready, await_start),
@@ -226,6 +272,9 @@ pub fn violations(plan: &Plan) -> Vec<&'static str> {
     must(slots_are_used_once(plan), "a descriptor is closed with its step, so every need is of exactly one");
     must(images_exist(plan), "images exist");
     must(readonly_is_late(&plan.steps), "a mount becomes read-only when nothing more is made in it");
+    must(mounts_are_in_order(&plan.steps), "mounts are made in the config's order");
+    must(little_is_behind_the_filter(&plan.steps), "the profile has to allow little of the runtime");
+    must(tuning_is_in_order(&plan.steps), "scheduler, I/O priority, personality and memory policy in runc's order");
     found
 }
 
@@ -318,4 +367,29 @@ fn readonly_is_late(steps: &[Step]) -> bool {
         let dir = [clean(path.to_bytes()), b"/".to_vec()].concat();
         steps[place..].iter().all(|s| made_at(&s.op).is_none_or(|made| !made.starts_with(&dir)))
     })
+}
+
+/// The numbers in `mounts[N]`.
+fn mounts_are_in_order(steps: &[Step]) -> bool {
+    let number = |step: &Step| step.at.to_string().strip_prefix("mounts[")?.strip_suffix(']')?.parse::<usize>().ok();
+    let made = steps.iter().filter(|step| mount(&step.op)).filter_map(number);
+    made.collect::<Vec<_>>().is_sorted()
+}
+
+fn little_is_behind_the_filter(steps: &[Step]) -> bool {
+    let with = steps.iter().any(|step| no_new_privs(&step.op));
+    let behind = steps.iter().skip_while(|step| !seccomp(&step.op)).skip(1);
+    behind.into_iter().all(|step| behind_a_filter(&step.op, with))
+}
+
+/// Row 18 names four in this order.
+fn tuning_is_in_order(steps: &[Step]) -> bool {
+    let rank = |op: &Op| match op {
+        Op::Scheduler(_) => Some(0),
+        Op::IoPriority(_) => Some(1),
+        Op::Personality(_) => Some(2),
+        Op::MemoryPolicy(_) => Some(3),
+        _ => None,
+    };
+    steps.iter().filter_map(|step| rank(&step.op)).collect::<Vec<_>>().is_sorted()
 }

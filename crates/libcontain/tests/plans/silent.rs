@@ -4,12 +4,11 @@
 //!
 //! The config goes the way of `create`: from a file, through the parser and the checks.
 
-use libcontain::plan::cgroup::Hierarchy;
 use libcontain::plan::process;
 use libcontain::{Bundle, CreateOptions, Error, Host, Plan, Runtime};
 use serde_json::{Value, json};
 
-use crate::hosts::{hybrid, v2};
+use crate::hosts::{v1, v2};
 
 /// Fields (all that begin with the word) that no plan shows, and where they act.
 const ELSEWHERE: [(&str, &str); 11] = [
@@ -87,16 +86,6 @@ fn set(config: &mut Value, field: &str, value: &Value) {
         }
     }
     *at = value.clone();
-}
-
-/// A machine with a hierarchy per v1 controller: nothing is refused there because it is not to be had.
-fn v1() -> Host {
-    let mut host = hybrid();
-    for name in ["hugetlb", "net_cls", "net_prio", "rdma"] {
-        let hierarchy = Hierarchy { dir: name.into(), controllers: vec![name.into()], own: "/".into(), v2: false };
-        host.cgroups.hierarchies.push(hierarchy);
-    }
-    host
 }
 
 fn planned(config: &Value, host: &Host) -> Result<Plan, Error> {
