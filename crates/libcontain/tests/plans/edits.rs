@@ -122,7 +122,7 @@ fn apply(config: &mut Value, place: usize, edit: &Edit) {
             *value = pick::<Value>(&values, *number).clone();
         }
         Edit::Borrow(number, elsewhere) => {
-            let other: Value = serde_json::from_str(pick(&CONFIGS, *number).1).unwrap();
+            let other: Value = serde_json::from_str(pick(CONFIGS, *number).1).unwrap();
             let mut places = Vec::new();
             pointers(&other, "", &mut places);
             let found = other.pointer(&pointer).or_else(|| other.pointer(pick::<String>(&places, *elsewhere)));
