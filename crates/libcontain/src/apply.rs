@@ -13,7 +13,7 @@ use rustix::mount::MountPropagationFlags;
 
 use crate::fault::{Fault, Result, call};
 use crate::mounts::{self, is_null};
-use crate::plan::{NEWTIME, NEWUSER, Op, Tasks};
+use crate::plan::{NEWTIME, Op, Tasks};
 use crate::root;
 use crate::stage::{Stage, Stdio};
 use crate::sys;
@@ -22,18 +22,17 @@ use crate::sys;
 #[allow(clippy::too_many_lines)] // one arm per operation
 pub(crate) fn apply(stage: &mut Stage<'_>, op: &Op) -> Result<()> {
     match op {
-        Op::BecomeRoot => become_root(),
+        Op::DropGroups => {
+            // The caller's groups count on the host's files, whatever the user namespace (CVE-2023-25173). An ordinary user
+            // cannot drop them.
+            let _ = sys::setgroups(&[]);
+            Ok(())
+        }
+        Op::BecomeRoot { keep_groups } => become_root(*keep_groups),
         Op::Undumpable => call("prctl", sys::prctl(libc::PR_SET_DUMPABLE, 0, 0)).map(drop),
         Op::Dumpable => call("prctl", sys::prctl(libc::PR_SET_DUMPABLE, 1, 0)).map(drop),
         Op::Unshare(flags) => call("unshare", sys::unshare(*flags)),
-        Op::SetNs(slot, kind) => {
-            if *kind == NEWUSER {
-                // Inside it may be denied, and the caller's groups count on the host's files all the same
-                // (CVE-2023-25173). An ordinary user cannot.
-                let _ = sys::setgroups(&[]);
-            }
-            call("setns", sys::setns(stage.take(*slot), *kind))
-        }
+        Op::SetNs(slot, kind) => call("setns", sys::setns(stage.take(*slot), *kind)),
         Op::JoinCgroup { tasks, tolerate } => tasks.iter().try_for_each(|tasks| join(stage, tasks, *tolerate)),
         Op::OomScore(score) => write_file(c"/proc/self/oom_score_adj", score),
         Op::TimeOffsets(offsets) => time_offsets(stage, offsets),
@@ -141,9 +140,9 @@ pub(crate) fn apply(stage: &mut Stage<'_>, op: &Op) -> Result<()> {
     }
 }
 
-fn become_root() -> Result<()> {
+fn become_root(keep_groups: bool) -> Result<()> {
     // EPERM: setgroups is denied in this user namespace; then the caller's groups stay, as nobody.
-    match sys::setgroups(&[]) {
+    match if keep_groups { Ok(()) } else { sys::setgroups(&[]) } {
         Err(Errno::PERM) => {}
         result => call("setgroups", result)?,
     }

@@ -18,6 +18,7 @@ use serde::Serialize;
 use crate::cgroup::Cgroup;
 use crate::error::{At, Error, Kind, Problem, errno_text};
 use crate::hook_state::{self, SPEC_VERSION};
+use crate::plan::annotations::hook_output_of;
 use crate::runtime::Id;
 use crate::spawn::{Event, Failure, Init, decode};
 use crate::state::{Record, StateDir, process_stat};
@@ -200,10 +201,22 @@ impl Container {
         self.record.set_init(self.record.init_process_pid, created);
     }
 
+    /// The state document of this moment, as hooks and agents read it.
     pub(crate) fn hook_state(&self, status: &str, with_pid: bool) -> Vec<u8> {
         let record = &self.record;
         let halves = hook_state::halves(&record.id, status, record.bundle(), &record.annotations());
         hook_state::document(&halves, with_pid.then_some(record.init_process_pid))
+    }
+
+    /// What hooks of the runtime's namespaces find, at this point of the container's life.
+    pub(crate) fn hook_setting(&self, status: &str, with_pid: bool) -> hooks::Setting<'_> {
+        let (annotations, bundle) = (self.record.annotations(), Path::new(self.record.bundle()));
+        hooks::Setting {
+            state: self.hook_state(status, with_pid),
+            cwd: bundle,
+            mask: self.signal_mask,
+            output: hook_output_of(|name| annotations.get(name).copied(), bundle),
+        }
     }
 
     /// The id.
@@ -317,8 +330,7 @@ impl Container {
         if hooks.is_none_or(<[_]>::is_empty) {
             return Ok(());
         }
-        let state = self.hook_state("running", true);
-        hooks::run("poststart", hooks, &state, Path::new(self.record.bundle()), self.signal_mask).inspect_err(|_| {
+        hooks::run("poststart", hooks, &self.hook_setting("running", true)).inspect_err(|_| {
             let _ = self.kill_init_and_wait();
         })
     }
@@ -482,10 +494,9 @@ impl Container {
         self.remove_cgroup()?;
         self.remove_rdt()?;
         self.dir.remove()?;
-        let state = self.hook_state("stopped", false);
+        let setting = self.hook_setting("stopped", false);
         let hooks = self.record.config.hooks.as_ref().and_then(|h| h.poststop().as_deref());
-        let bundle = Path::new(self.record.bundle());
-        let failed = hooks::run_all("poststop", hooks.unwrap_or(&[]), &state, bundle, self.signal_mask);
+        let failed = hooks::run_all("poststop", hooks.unwrap_or(&[]), &setting);
         let tell =
             |(index, e): (usize, Error)| Problem::warning(At::item("hooks.poststop[#]", index), "", e.to_string());
         Ok(failed.into_iter().map(tell).collect())

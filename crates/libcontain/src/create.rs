@@ -193,9 +193,8 @@ impl Making<'_> {
 
     fn runtime_hooks(&self, container: &Container) -> Result<(), Error> {
         let Some(hooks) = self.bundle.spec().hooks() else { return Ok(()) };
-        let state = container.hook_state("creating", true);
-        let mask = container.signal_mask();
-        let run = |list, hooks: &Option<Vec<Hook>>| hooks::run(list, hooks.as_deref(), &state, self.bundle.dir(), mask);
+        let setting = container.hook_setting("creating", true);
+        let run = |list, hooks: &Option<Vec<Hook>>| hooks::run(list, hooks.as_deref(), &setting);
         #[allow(deprecated)]
         run("prestart", hooks.prestart()).map_err(|e| e.within(FRAME))?;
         run("createRuntime", hooks.create_runtime()).map_err(|e| e.within(FRAME))
@@ -238,6 +237,19 @@ impl Making<'_> {
         resources.and_then(|r| r.cpu().as_ref()).is_some_and(|cpu| cpu.cpus().is_some())
     }
 
+    /// A hook inside the container: what it wrote is in its memfds.
+    fn hook_error(&self, hook: &ContainerHook, failure: &Failure, fds: &[OwnedFd]) -> Error {
+        let why = said(failure);
+        let why = why.split_once("hook #").and_then(|(_, w)| w.split_once(": ")).map_or(why.as_str(), |(_, w)| w);
+        let [_, output, errors] = hook.stdio.map(|slot| {
+            let is_memfd = self.plan.needs.get(slot.0).is_some_and(|need| need.what == Open::Memfd);
+            fds.get(slot.0).filter(|_| is_memfd).and_then(|fd| fd.try_clone().ok()).map(Into::into)
+        });
+        let ended = why.starts_with("exit status") || why.starts_with("signal");
+        let why = if ended { hooks::with_output(why, output, errors) } else { why.to_owned() };
+        hooks::failed(hook.list, hook.index, &why)
+    }
+
     /// Words a failed step: the frame that callers know, the config path, the system call, the errno.
     fn describe(&self, failure: &Failure, fds: &[OwnedFd]) -> Error {
         let step = failure.step.and_then(|number| self.plan.steps.get(number));
@@ -250,7 +262,7 @@ impl Making<'_> {
                 let text = self.plan.images.last().map_or_else(String::new, |image| program_error(image, failure));
                 Error::new(Kind::Exec, format!("{at}: {text}"))
             }
-            Op::Hook(hook) => hook_error(hook, failure, fds),
+            Op::Hook(hook) => self.hook_error(hook, failure, fds),
             Op::SetNs(slot, kind) => {
                 let path = self.plan.needs.get(slot.0).and_then(|need| match &need.what {
                     Open::Namespace { path, .. } => Some(path.to_string_lossy()),
@@ -295,20 +307,6 @@ impl Making<'_> {
         let error = if failure.errno == 0 { error } else { error.with_errno(failure.errno) };
         error.with_at(at).within(INIT_FRAME)
     }
-}
-
-/// A hook inside the container: what it wrote is in its memfds.
-fn hook_error(hook: &ContainerHook, failure: &Failure, fds: &[OwnedFd]) -> Error {
-    let why = said(failure);
-    let why = why.split_once("hook #").and_then(|(_, w)| w.split_once(": ")).map_or(why.as_str(), |(_, w)| w);
-    let [_, output, errors] = hook.stdio.map(|slot| fds.get(slot.0).and_then(|fd| fd.try_clone().ok()));
-    let why = match (output, errors) {
-        (Some(output), Some(errors)) if why.starts_with("exit status") || why.starts_with("signal") => {
-            hooks::with_output(why, output.into(), errors.into())
-        }
-        _ => why.to_owned(),
-    };
-    hooks::failed(hook.list, hook.index, &why)
 }
 
 /// Init is dead without a word.
@@ -400,6 +398,8 @@ fn acquire_one(plan: &Plan, dir: &StateDir, need: &Need) -> Result<OwnedFd, Erro
             Ok(fd)
         }
         Open::ExecFifo => dir.open_fifo(OFlags::PATH).map_err(|e| Error::os("open exec.fifo", e)),
+        Open::HookOutput(path) => hooks::open_output(OsStr::from_bytes(path.to_bytes()).as_ref())
+            .map_err(|e| Error::os(format_args!("{}: open {}", need.at, path.to_string_lossy()), e).with_at(need.at)),
         Open::Memfd => hooks::open_memfd().map_err(|e| Error::os("memfd_create", e)),
     }
 }

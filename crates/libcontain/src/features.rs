@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::hook_state::SPEC_VERSION;
-use crate::plan::{mount_options, seccomp};
+use crate::plan::{annotations, mount_options, seccomp};
 
 /// The oldest runtime-spec whose configs are accepted.
 const SPEC_VERSION_MIN: &str = "1.0.0";
@@ -89,7 +89,14 @@ const NAMESPACES: &[&str] = &["cgroup", "ipc", "mount", "network", "pid", "time"
 
 /// Annotations that change what the runtime does on the host, so that engines must not take them from an image.
 /// `bundle` is not an option, but a label of that name in state.json would hide the bundle's own.
-const UNSAFE_ANNOTATIONS: &[&str] = &["bundle", "org.criu.config", "org.systemd.property."];
+const UNSAFE_ANNOTATIONS: &[&str] = &[
+    "bundle",
+    "org.criu.config",
+    "org.systemd.property.",
+    annotations::HOOK_OUTPUT[1],
+    annotations::HOOK_OUTPUT[0],
+    annotations::KEEP_GROUPS,
+];
 
 /// The document of this build. `version` and `commit` are those of the program that shows it.
 #[must_use]
@@ -100,7 +107,7 @@ pub fn features(version: &str, commit: &str) -> Features {
         hooks: HOOKS,
         mount_options: mount_options::known_words().collect(),
         linux: linux(),
-        annotations: annotations(version, commit),
+        annotations: own_annotations(version, commit),
         potentially_unsafe_config_annotations: UNSAFE_ANNOTATIONS,
     }
 }
@@ -135,7 +142,7 @@ fn capabilities() -> Vec<String> {
 }
 
 /// Tools look for runc's keys; the same facts stand under this project's own name as well.
-fn annotations(version: &str, commit: &str) -> BTreeMap<&'static str, String> {
+fn own_annotations(version: &str, commit: &str) -> BTreeMap<&'static str, String> {
     BTreeMap::from([
         ("io.github.cntr.commit", commit.to_owned()),
         ("io.github.cntr.version", version.to_owned()),
@@ -186,6 +193,11 @@ mod tests {
             assert_eq!(document.pointer(pointer), Some(&expected), "{pointer}");
         }
         assert!(document["mountOptions"].as_array().unwrap().contains(&"ro".into()));
-        assert!(document["potentiallyUnsafeConfigAnnotations"].is_array());
+        let unsafe_ones = document["potentiallyUnsafeConfigAnnotations"].as_array().unwrap();
+        for name in
+            ["run.oci.hooks.stdout", "run.oci.hooks.stderr", "run.oci.keep_original_groups", "org.systemd.property."]
+        {
+            assert!(unsafe_ones.contains(&name.into()), "{name}");
+        }
     }
 }

@@ -1,8 +1,12 @@
 //! Settings of single processes and machines: what is asked for in one field and seen in one place.
 
+use std::collections::BTreeSet;
+use std::fs;
+
 use serde_json::{Value, json};
 
-use crate::support::{Output, Sandbox, View, bundle, have, host, root, skip};
+use crate::namespaces::{Holder, in_user_namespace, join};
+use crate::support::{Output, Sandbox, View, bundle, have, host, read, root, skip, wait_for};
 
 /// A container of `script` with some members of its config changed.
 fn prepared(script: &str, edit: impl FnOnce(&mut Value)) -> Sandbox {
@@ -79,4 +83,141 @@ fn cpus_for_exec_are_checked() {
     let all = host("sh", &["-c", CPUS]);
     let sandbox = prepared(CPUS, |c| c["process"]["execCPUAffinity"] = affinity("0"));
     assert_eq!(sandbox.run_ok().stdout, all);
+}
+
+/// Who keeps the runtime's groups, and who does not: with a user namespace of its own too, where they are nobody's.
+#[test]
+fn original_groups() {
+    if !root() || !have("setpriv") {
+        return;
+    }
+    let groups = |sandbox: &Sandbox| {
+        let run = sandbox.verb(&["run"]).wrapped(&["setpriv", "--groups", "1234,4321", "--"]).ok();
+        run.stdout.split_whitespace().skip(1).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let script = "grep ^Groups: /proc/self/status";
+    let keep =
+        |value: &'static str| move |c: &mut Value| c["annotations"]["run.oci.keep_original_groups"] = json!(value);
+    assert_eq!(groups(&prepared(script, |_| {})), [""; 0]);
+    assert_eq!(groups(&prepared(script, keep("0"))), [""; 0]);
+    assert_eq!(groups(&prepared(script, keep("1"))), ["1234", "4321"]);
+    // other rules go on: the user is changed, and a list that cannot be had is told
+    let sandbox = prepared(&format!("{script}; id -u"), |c| {
+        keep("1")(c);
+        c["process"]["user"] = json!({ "uid": 5, "gid": 6, "additionalGids": [7] });
+    });
+    let out = sandbox.verb(&["run"]).wrapped(&["setpriv", "--groups", "1234,4321", "--"]).ok();
+    assert_eq!(crate::support::words(&out.stdout), ["Groups:", "1234", "4321", "5"]);
+    assert!(says(&out, "process.user.additionalGids: ignored"), "{out:#?}");
+
+    for (value, seen) in [("0", &[][..]), ("1", &["65534", "65534"])] {
+        let sandbox = Sandbox::new();
+        let mut config = bundle::minimal(&sandbox.cgroups_path(), script);
+        in_user_namespace(&sandbox, &mut config);
+        keep(value)(&mut config);
+        sandbox.write(&config);
+        assert_eq!(groups(&sandbox), seen, "{value}");
+    }
+}
+
+/// A user namespace that is joined may deny setgroups(2), so that groups are dropped before; or are not, if they are to
+/// be kept.
+#[test]
+fn original_groups_in_a_joined_user_namespace() {
+    if !root() || !have("setpriv") {
+        return;
+    }
+    let holder = Holder::new(&["-U"]);
+    let namespace = holder.path("user");
+    for file in ["uid_map", "gid_map"] {
+        fs::write(namespace.replace("ns/user", file), "0 100000 65536").unwrap();
+    }
+    for (value, seen) in [("0", &[][..]), ("1", &["65534", "65534"])] {
+        let sandbox = Sandbox::new();
+        let mut config = bundle::minimal(&sandbox.cgroups_path(), "grep ^Groups: /proc/self/status");
+        in_user_namespace(&sandbox, &mut config);
+        for mappings in ["uidMappings", "gidMappings"] {
+            bundle::set(&mut config, &format!("/linux/{mappings}"), None);
+        }
+        join(&mut config, "user", &namespace);
+        config["annotations"]["run.oci.keep_original_groups"] = json!(value);
+        sandbox.write(&config);
+        let out = sandbox.verb(&["run"]).wrapped(&["setpriv", "--groups", "1234,4321", "--"]).ok();
+        assert_eq!(out.stdout.split_whitespace().skip(1).collect::<Vec<_>>(), seen, "{value}");
+        sandbox.assert_clean();
+    }
+}
+
+/// All six kinds, into two files of the host's that may have been there; the message of one that fails has nothing then.
+#[test]
+fn output_of_hooks_goes_where_annotations_say() {
+    if !root() {
+        return;
+    }
+    let lists = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+    let sandbox = Sandbox::new();
+    let (output, errors) = (sandbox.path("output"), sandbox.path("bundle/errors"));
+    fs::write(&output, "before\n").unwrap();
+    let mut config = bundle::minimal(&sandbox.cgroups_path(), "exec sleep 1000");
+    for list in lists {
+        let script = format!("echo {list}; echo {list} failed >&2");
+        config["hooks"][list] = json!([{ "path": "/bin/sh", "args": ["sh", "-c", script] }]);
+    }
+    // the second is relative: to the bundle
+    config["annotations"] = json!({ "run.oci.hooks.stdout": output, "run.oci.hooks.stderr": "errors" });
+    sandbox.write(&config);
+    sandbox.verb(&["create"]).ok();
+    sandbox.verb(&["start"]).ok();
+    wait_for("startContainer", || read(&output).contains("startContainer").then_some(()));
+    sandbox.verb(&["delete", "--force"]).ok();
+    let sorted = |text: String| text.lines().map(String::from).collect::<BTreeSet<_>>();
+    let expected = lists.map(String::from).into_iter().chain(["before".into()]).collect::<BTreeSet<_>>();
+    assert_eq!(sorted(read(&output)), expected);
+    assert_eq!(sorted(read(&errors)), lists.map(|list| format!("{list} failed")).into());
+    sandbox.assert_clean();
+
+    for list in ["createRuntime", "createContainer"] {
+        config["hooks"] =
+            json!({ list: [{ "path": "/bin/sh", "args": ["sh", "-c", "echo lost; echo kept >&2; exit 3"] }] });
+        config["annotations"] = json!({ "run.oci.hooks.stdout": output });
+        sandbox.write(&config);
+        let out = sandbox.verb(&["create"]).run();
+        assert!(
+            says(&out, &format!("error running {list} hook #0: exit status 3, stdout: , stderr: kept")),
+            "{out:#?}"
+        );
+        assert!(read(&output).ends_with("lost\n"));
+        sandbox.assert_clean();
+    }
+}
+
+#[test]
+fn output_of_hooks_that_goes_nowhere() {
+    if !root() {
+        return;
+    }
+    for list in ["createRuntime", "createContainer"] {
+        let edit = |c: &mut Value| {
+            c["hooks"] = json!({ list: [{ "path": "/bin/true" }] });
+            c["annotations"] = json!({ "run.oci.hooks.stderr": "/nonesuch/x" });
+        };
+        refused(edit, "open /nonesuch/x: no such file or directory");
+    }
+}
+
+/// Of other runtimes, or for another cgroup driver: handed on, and no more.
+#[test]
+fn other_annotations_mean_nothing() {
+    if !root() {
+        return;
+    }
+    let annotations = json!({ "run.oci.handler": "wasm", "run.oci.systemd.subgroup": "x", "module.wasm.image/variant": "compat",
+        "org.systemd.property.CollectMode": "'inactive-or-failed'", "org.criu.config": "/nonesuch", "bundle": "/elsewhere" });
+    let sandbox = prepared("sleep 1000", |c| c["annotations"] = annotations.clone());
+    let out = sandbox.verb(&["create"]).ok();
+    assert_eq!(out.stderr, "", "without a word");
+    let state = sandbox.state().unwrap();
+    assert_eq!(state["annotations"], annotations);
+    assert_eq!(state["bundle"], sandbox.bundle().to_str().unwrap());
+    sandbox.verb(&["delete", "--force"]).ok();
 }

@@ -5,6 +5,7 @@
 //! executes the steps and decides nothing. The order of the steps stands in one place, `Planner::order`, each with
 //! the reason for its neighbours. Nothing of `std::fs`, `std::env`, `std::process`, `sys` or `spawn` may enter.
 
+pub(crate) mod annotations;
 pub mod cgroup;
 pub mod devices;
 pub mod idmap;
@@ -32,7 +33,7 @@ pub use self::op::{
 use crate::error::{At, Level, Problem};
 use crate::host::Host;
 
-pub(crate) use self::libc_flag::{NEWNS, NEWTIME, NEWUSER};
+pub(crate) use self::libc_flag::{NEWNS, NEWTIME};
 pub(crate) use self::show::namespaces as namespace_names;
 
 /// What is asked for besides the config.
@@ -326,7 +327,15 @@ impl<'a> Planner<'a> {
         };
         self.images.push(Image { candidates: vec![path], argv, env, home_of });
         let image = self.images.len() - 1;
-        let stdio = [(); 3].map(|()| self.need(at, Open::Memfd));
+        let input = self.need(at, Open::Memfd);
+        let [output, errors] = annotations::hook_output(self.spec, self.request.bundle).map(|path| match path {
+            Some(path) => {
+                let path = self.text(At::field("annotations"), path.into_os_string().into_encoded_bytes());
+                self.need(At::field("annotations"), Open::HookOutput(path))
+            }
+            None => self.need(at, Open::Memfd),
+        });
+        let stdio = [input, output, errors];
         let timeout = hook.timeout().and_then(|t| u32::try_from(t).ok());
         let state = crate::hook_state::around_pid(self.request, self.spec, status);
         self.step(at, Op::Hook(ContainerHook { image, list, index, timeout, state, stdio }));
@@ -426,6 +435,14 @@ impl<'a> Planner<'a> {
 
     /// `setgroups(2)` is denied where an ordinary user's map had to give it up (user_namespaces(7)).
     fn additional_groups(&mut self, gids: &[u32]) -> Option<Vec<u32>> {
+        if annotations::keeps_groups(self.spec) {
+            if !gids.is_empty() {
+                let text = format!("ignored, as the annotation {} is set", annotations::KEEP_GROUPS);
+                let at = At::field("process.user.additionalGids");
+                self.problems.push(Problem::warning(at, "", text));
+            }
+            return None;
+        }
         let denied = self.spawn.maps.as_ref().is_some_and(|m| m.deny_setgroups) || self.host.setgroups_denied;
         if denied && !gids.is_empty() {
             let text = "cannot set any additional groups in a rootless container";

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, LinuxTimeOffset, Spec};
 
+use super::annotations;
 use super::libc_flag::{NEWCGROUP, NEWIPC, NEWNET, NEWNS, NEWPID, NEWTIME, NEWUSER, NEWUTS};
 use super::{Gate, IdMap, Maps, Op, Open, Planner, Slot, idmap};
 use crate::error::At;
@@ -155,8 +156,12 @@ impl Planner<'_> {
     fn join_user(&mut self) {
         if let Some(slot) = self.namespace_slot(NEWUSER) {
             let at = self.ns.at(NEWUSER);
+            let keep_groups = annotations::keeps_groups(self.spec);
+            if !keep_groups {
+                self.step(at, Op::DropGroups);
+            }
             self.step(at, Op::SetNs(slot, NEWUSER));
-            self.step(at, Op::BecomeRoot);
+            self.step(at, Op::BecomeRoot { keep_groups });
         }
     }
 
@@ -183,7 +188,7 @@ impl Planner<'_> {
         let deny_setgroups = !may_gid && gid.program.is_none();
         self.spawn.maps = Some(Maps { uid, gid, deny_setgroups });
         self.step(at, Op::Gate(Gate::Map));
-        self.step(at, Op::BecomeRoot);
+        self.step(at, Op::BecomeRoot { keep_groups: annotations::keeps_groups(self.spec) });
     }
 
     fn id_map(&mut self, at: At, mappings: &[LinuxIdMapping], mapper: &Mapper<'_>) -> IdMap {

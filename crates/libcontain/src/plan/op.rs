@@ -48,6 +48,8 @@ pub enum Open {
     ExecFifo,
     /// An empty memfd: a hook's stdin, stdout or stderr.
     Memfd,
+    /// A host file that a hook's output is appended to.
+    HookOutput(CString),
 }
 
 /// Where a mount tree comes from.
@@ -251,8 +253,13 @@ pub struct ContainerHook {
 pub enum Op {
     /// Wait for the parent.
     Gate(Gate),
+    /// No supplementary groups, if they can be dropped: before a user namespace is joined that may deny it.
+    DropGroups,
     /// All ids 0 in the new user namespace.
-    BecomeRoot,
+    BecomeRoot {
+        /// The supplementary groups stay.
+        keep_groups: bool,
+    },
     /// `prctl(PR_SET_DUMPABLE, 0)`: nobody may trace init or open its descriptors until `execve`.
     Undumpable,
     /// `prctl(PR_SET_DUMPABLE, 1)`: the parent may trace init without a capability.

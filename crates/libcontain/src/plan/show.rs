@@ -109,6 +109,7 @@ impl fmt::Display for Open {
             Open::Namespace { path, kind } => write!(f, "namespace {} {}", namespaces(*kind), text(path)),
             Open::ExecFifo => f.write_str("exec.fifo"),
             Open::Memfd => f.write_str("memfd"),
+            Open::HookOutput(path) => write!(f, "append to {}", text(path)),
         }
     }
 }
@@ -149,7 +150,9 @@ impl fmt::Display for Op {
             Op::Gate(Gate::Map) => f.write_str("await id maps"),
             Op::Gate(Gate::Network) => f.write_str("await network devices"),
             Op::Gate(Gate::Hooks) => f.write_str("await prestart and createRuntime hooks"),
-            Op::BecomeRoot => f.write_str("become root of the user namespace"),
+            Op::DropGroups => f.write_str("drop groups"),
+            Op::BecomeRoot { keep_groups: false } => f.write_str("become root of the user namespace"),
+            Op::BecomeRoot { keep_groups: true } => f.write_str("become root of the user namespace, groups kept"),
             Op::Undumpable => f.write_str("not dumpable"),
             Op::Dumpable => f.write_str("dumpable"),
             Op::Unshare(flags) => write!(f, "unshare {}", namespaces(*flags)),
