@@ -32,4 +32,5 @@ mod parallel;
 mod process;
 mod protocols;
 mod security;
+mod systemd;
 mod wrong;

@@ -111,7 +111,7 @@ fn joined_user_namespace() {
 }
 
 /// Gives the directories of the rootfs (not busybox, which is a hard link that all tests share) to `uid`.
-fn own_directories(sandbox: &Sandbox, uid: u32) {
+pub(crate) fn own_directories(sandbox: &Sandbox, uid: u32) {
     host(
         "find",
         &[
@@ -246,7 +246,7 @@ fn no_namespace_at_all() {
 }
 
 /// The config that an ordinary user can have: one id mapped, the host's network, no cgroup.
-fn ordinary(uid: u32, script: &str) -> Value {
+pub(crate) fn ordinary(uid: u32, script: &str) -> Value {
     let map = json!([{ "containerID": 0, "hostID": uid, "size": 1 }]);
     let mut config = bundle::minimal("", script);
     let linux = config["linux"].as_object_mut().unwrap();
@@ -258,9 +258,9 @@ fn ordinary(uid: u32, script: &str) -> Value {
     config
 }
 
-const UID: u32 = 54321;
+pub(crate) const UID: u32 = 54321;
 
-fn ordinary_users_can_unshare() -> bool {
+pub(crate) fn ordinary_users_can_unshare() -> bool {
     let allowed = read("/proc/sys/kernel/unprivileged_userns_clone").trim() != "0";
     let some = read("/proc/sys/user/max_user_namespaces").trim() != "0";
     if !(allowed && some) {
