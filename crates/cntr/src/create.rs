@@ -5,7 +5,7 @@
 
 use crate::args::Parsed;
 use crate::globals::{self, Globals};
-use crate::{print, socket};
+use crate::{activation, notify, print, socket};
 use anyhow::{Context, anyhow, bail};
 use libcontain::{Bundle, CreateOptions, Id};
 use rustix::fs::{Mode, OFlags};
@@ -84,7 +84,11 @@ pub fn pidfd_socket(args: &Parsed, bundle: &Bundle) -> anyhow::Result<Option<Own
 
 /// What the flags ask of the library.
 pub fn options<'a>(args: &Parsed, pid_file: Option<&'a Path>) -> anyhow::Result<CreateOptions<'a>> {
+    let (listen_fds, listen_fd_names) = activation::sockets();
     Ok(CreateOptions {
+        listen_fds,
+        listen_fd_names,
+        notify: notify::host().is_some(),
         preserve_fds: preserve_fds(args)?,
         pid_file,
         no_pivot: args.is_set("no-pivot"),

@@ -5,6 +5,7 @@
 //! /dev/null for a closed fd 0-2, which is just what is wanted here). The process stays in its caller's directory.
 #![forbid(unsafe_code)]
 
+mod activation;
 mod args;
 mod commands;
 mod create;
@@ -14,6 +15,7 @@ mod json;
 mod kill;
 mod list;
 mod log;
+mod notify;
 mod ps;
 mod relay;
 mod run;

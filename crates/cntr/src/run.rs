@@ -7,6 +7,7 @@
 use crate::args::Parsed;
 use crate::create::{become_subreaper, check_terminal, options, pid_file, pidfd_socket, subject};
 use crate::globals::Globals;
+use crate::notify::{self, Notifier};
 use crate::relay::{Relay, pipes};
 use anyhow::{Context, bail};
 use libcontain::{Bundle, Container, CreateOptions, Id, Kind};
@@ -14,7 +15,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{WaitId, WaitIdOptions, WaitOptions, getpid, wait, waitid};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// As in a shell's `$?`.
@@ -39,8 +40,11 @@ fn run_as_told(globals: &Globals<'_>, args: &Parsed, pid_file: Option<&Path>) ->
     let options = options(args, pid_file)?;
     if detached {
         let options = CreateOptions { pidfd_socket: pidfd_socket.as_ref().map(AsFd::as_fd), ..options };
-        let container = runtime.run(&id, &bundle, &options)?;
+        let mut container = runtime.run(&id, &bundle, &options)?;
         globals.log.warnings(container.warnings());
+        if let (Some(notifier), Some(pidfd)) = (notifier(&mut container, true)?, container.pidfd()) {
+            tell(globals, notifier.wait(pidfd));
+        }
         return Ok(0);
     }
     let (container, status) = foreground(globals, &id, &bundle, options, pidfd_socket)?;
@@ -48,6 +52,21 @@ fn run_as_told(globals: &Globals<'_>, args: &Parsed, pid_file: Option<&Path>) ->
         delete(globals, container);
     }
     Ok(status)
+}
+
+/// Who passes on what the program says by sd_notify(3). The main process of a service is the container's, except in the
+/// foreground, where it is this one: the service manager is its parent, and it stays until the end.
+fn notifier(container: &mut Container, detached: bool) -> anyhow::Result<Option<Notifier>> {
+    let pid = if detached { container.pid() } else { std::process::id() };
+    let Some(host) = notify::host() else { return Ok(None) };
+    Ok(container.notify_socket()?.map(|socket| Notifier::new(host, socket, pid)))
+}
+
+/// The program runs, whether its manager hears of it or not.
+fn tell(globals: &Globals<'_>, notified: anyhow::Result<()>) {
+    if let Err(error) = notified {
+        globals.log.warning(&format!("{error:#}"));
+    }
 }
 
 /// The container has done its work: what is wrong now is told, but does not replace its status.
@@ -76,13 +95,19 @@ fn foreground(
     let stdio = theirs.each_ref().map(|fd| Some(fd.as_fd()));
     let pidfd = pidfd_socket.as_ref().map(AsFd::as_fd);
     let options = CreateOptions { stdio, signal_mask: Some(before), pidfd_socket: pidfd, ..options };
-    let container = globals.making_runtime()?.run(id, bundle, &options)?;
+    let mut container = globals.making_runtime()?.run(id, bundle, &options)?;
     globals.log.warnings(container.warnings());
+    let mut notifier = notifier(&mut container, false)?;
     // Ours only: the ends of output could not be seen while this process holds the writing ends.
     drop(theirs);
     drop(pidfd_socket); // all that its listener gets has been sent
-    match serve(&container, &signals, &mut relay) {
-        Ok(status) => Ok((container, status)),
+    match serve(globals, &container, &signals, &mut relay, &mut notifier) {
+        Ok(status) => {
+            if let Some(notifier) = notifier {
+                tell(globals, notifier.finish());
+            }
+            Ok((container, status))
+        }
         Err(error) => {
             let _ = container.delete(true);
             Err(error)
@@ -91,7 +116,13 @@ fn foreground(
 }
 
 /// Forwards signals and moves data until the process has ended and its output has been passed on.
-fn serve(container: &Container, signals: &SignalFd, relay: &mut Relay) -> anyhow::Result<u8> {
+fn serve(
+    globals: &Globals<'_>,
+    container: &Container,
+    signals: &SignalFd,
+    relay: &mut Relay,
+    notifier: &mut Option<Notifier>,
+) -> anyhow::Result<u8> {
     let mut ended = None;
     loop {
         if ended.is_some() {
@@ -101,7 +132,12 @@ fn serve(container: &Container, signals: &SignalFd, relay: &mut Relay) -> anyhow
                 break;
             }
         }
-        let gone = wait_for_work(container, signals, relay, ended.is_some())?;
+        let notified = notifier.as_ref().and_then(Notifier::wanted);
+        let ready = wait_for_work(container, signals, relay, notified, ended.is_some())?;
+        let gone = ready.gone;
+        if let Some(notifier) = notifier.as_mut().filter(|_| ready.notified) {
+            tell(globals, notifier.step());
+        }
         let children = forward_signals(container, signals)?;
         if gone || children {
             ended = reap(container)?.or(ended);
@@ -113,23 +149,37 @@ fn serve(container: &Container, signals: &SignalFd, relay: &mut Relay) -> anyhow
     Ok(ended.map_or(u8::MAX, status))
 }
 
-/// Sleeps until something can be done, and moves data. Whether init's pidfd says that it has ended.
-fn wait_for_work(container: &Container, signals: &SignalFd, relay: &mut Relay, ended: bool) -> anyhow::Result<bool> {
+/// What there is to do besides moving data.
+struct Ready {
+    /// Init's pidfd says that it has ended.
+    gone: bool,
+    notified: bool,
+}
+
+/// Sleeps until something can be done, and moves data.
+fn wait_for_work(
+    container: &Container,
+    signals: &SignalFd,
+    relay: &mut Relay,
+    notified: Option<BorrowedFd<'_>>,
+    ended: bool,
+) -> anyhow::Result<Ready> {
     let wanted = relay.wanted();
     let mut fds = vec![PollFd::new(signals, PollFlags::IN)];
     fds.extend(wanted.iter().map(|(_, fd, events)| PollFd::new(fd, *events)));
     let pidfd = container.pidfd().filter(|_| !ended);
-    fds.extend(pidfd.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
+    fds.extend(notified.iter().chain(&pidfd).map(|fd| PollFd::new(fd, PollFlags::IN)));
     match poll(&mut fds, None) {
         Ok(_) | Err(rustix::io::Errno::INTR) => {}
         Err(error) => return Err(std::io::Error::from(error)).context("poll"),
     }
-    let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+    let mut ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+    let gone = pidfd.is_some() && ready.pop().unwrap_or(false);
+    let notified = notified.is_some() && ready.pop().unwrap_or(false);
     let streams: Vec<usize> =
         wanted.iter().zip(ready.iter().skip(1)).filter(|(_, ready)| **ready).map(|((stream, ..), _)| *stream).collect();
-    let gone = pidfd.is_some() && ready.last().copied().unwrap_or(false);
     streams.into_iter().for_each(|stream| relay.step(stream));
-    Ok(gone)
+    Ok(Ready { gone, notified })
 }
 
 /// Hands signals on. Whether one of them says that a child has ended.

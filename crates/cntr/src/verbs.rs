@@ -2,9 +2,11 @@
 
 use crate::args::Parsed;
 use crate::globals::{Globals, id};
+use crate::notify::{self, Notifier};
 use crate::{COMMIT, VERSION, json, print};
 use anyhow::bail;
 use libcontain::Kind;
+use std::os::fd::AsFd;
 
 /// A command of runc's that comes later.
 pub fn not_yet(_: &Globals<'_>, _: &Parsed) -> anyhow::Result<u8> {
@@ -13,7 +15,13 @@ pub fn not_yet(_: &Globals<'_>, _: &Parsed) -> anyhow::Result<u8> {
 
 /// Lets a created container's process run.
 pub fn start(globals: &Globals<'_>, args: &Parsed) -> anyhow::Result<u8> {
-    globals.runtime().container(&id(args.operand(0))?)?.start()?;
+    let mut container = globals.runtime().container(&id(args.operand(0))?)?;
+    let host = notify::host();
+    let socket = if host.is_some() { container.notify_socket()? } else { None };
+    container.start()?;
+    if let (Some(host), Some(socket), Some(pidfd)) = (host, socket, container.open_init()) {
+        Notifier::new(host, socket, container.pid()).wait(pidfd.as_fd())?;
+    }
     Ok(0)
 }
 

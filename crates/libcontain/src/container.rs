@@ -97,6 +97,7 @@ pub struct Container {
     dir: StateDir,
     record: Record,
     init: Option<Init>,
+    notify: Option<OwnedFd>,
     claim: Claim,
     signal_mask: u64,
     warnings: Vec<Problem>,
@@ -115,6 +116,7 @@ impl Container {
             dir,
             record,
             init: None,
+            notify: None,
             claim: Claim::None,
             signal_mask: sys::signal_mask(),
             warnings: Vec::new(),
@@ -237,6 +239,25 @@ impl Container {
         self.init.as_ref().map(|init| init.pidfd.as_fd())
     }
 
+    pub(crate) fn bind_notify_socket(&mut self) -> Result<(), Error> {
+        self.notify = self.dir.bind_notify_socket()?;
+        Ok(())
+    }
+
+    /// The socket (`SOCK_DGRAM`) at which the program's sd_notify(3) messages arrive, if the container was made with
+    /// [`CreateOptions::notify`](crate::CreateOptions) and nobody has taken it. For a container that waits for
+    /// [`Container::start`] it is bound by this call, so it has to be made before that.
+    ///
+    /// # Errors
+    /// The socket cannot be bound.
+    pub fn notify_socket(&mut self) -> Result<Option<OwnedFd>, Error> {
+        // A started container's socket is somebody else's, who listens there.
+        if self.notify.is_none() && self.dir.has_fifo() {
+            self.bind_notify_socket()?;
+        }
+        Ok(self.notify.take())
+    }
+
     fn cgroup(&self) -> Cgroup {
         Cgroup::from_paths(&self.record.cgroup_paths)
     }
@@ -335,9 +356,10 @@ impl Container {
         })
     }
 
-    /// A pidfd of init, if it is still the process that was made: opened first and verified then, so that it cannot be
-    /// another process with the same pid.
-    fn open_init(&self) -> Option<OwnedFd> {
+    /// A new pidfd of init, if it is still the process that was made: opened first and verified then, so that it cannot be
+    /// another process with the same pid. `None` if it is gone.
+    #[must_use]
+    pub fn open_init(&self) -> Option<OwnedFd> {
         let pid = Pid::from_raw(i32::try_from(self.pid()).ok()?)?;
         let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()?;
         let (_, start) = process_stat(self.pid())?;

@@ -43,7 +43,7 @@ pub(crate) fn create(
     plan: &Plan,
     options: &CreateOptions<'_>,
 ) -> Result<Container, Error> {
-    check_preserved(options.preserve_fds)?;
+    check_inherited(options.listen_fds, options.preserve_fds)?;
     let dir = StateDir::claim(root, id.as_str())?;
     let record = Record::new(id.as_str(), bundle, plan, options.stdio);
     let mut container = Container::intended(id.clone(), dir, record);
@@ -63,19 +63,23 @@ pub(crate) fn create(
     }
 }
 
-fn check_preserved(count: u32) -> Result<(), Error> {
-    for n in 0..count {
-        let number = i32::try_from(3 + n).unwrap_or(i32::MAX);
-        // What is close-on-exec is somebody's own and not meant to be handed on.
-        let found = match rustix::io::fcntl_getfd(sys::borrow(number)) {
-            Ok(flags) if flags.contains(FdFlags::CLOEXEC) => Err(Errno::BADF),
-            result => result,
-        };
-        if let Err(errno) = found {
-            return Err(Error::os(format_args!("unable to stat preserved-fd {n} (of {count})"), errno));
-        }
+/// The sockets of sd_listen_fds(3), from 3 on, and what is to be preserved after them.
+fn check_inherited(listen: u32, preserve: u32) -> Result<(), Error> {
+    for n in 0..listen {
+        let tell = |e| Error::os(format_args!("LISTEN_FDS: unable to stat fd {} ({n} of {listen})", 3 + n), e);
+        inherited(3 + n).map_err(tell)?;
+    }
+    for n in 0..preserve {
+        let tell = |e| Error::os(format_args!("unable to stat preserved-fd {n} (of {preserve})"), e);
+        inherited(3 + listen + n).map_err(tell)?;
     }
     Ok(())
+}
+
+/// What is close-on-exec is somebody's own and not meant to be handed on.
+fn inherited(fd: u32) -> Result<(), Errno> {
+    let flags = rustix::io::fcntl_getfd(sys::borrow(i32::try_from(fd).unwrap_or(i32::MAX)))?;
+    if flags.contains(FdFlags::CLOEXEC) { Err(Errno::BADF) } else { Ok(()) }
 }
 
 struct Making<'a> {
@@ -96,6 +100,12 @@ impl Making<'_> {
         let waits = self.plan.steps.iter().any(|step| matches!(step.op, Op::AwaitStart(_)));
         if waits {
             container.dir().make_fifo()?;
+        }
+        if self.options.notify {
+            container.dir().make_notify_dir()?;
+            if !waits {
+                container.bind_notify_socket()?; // the program may have something to say at once
+            }
         }
         let mut cgroup = Cgroup::create(&self.plan.cgroup).map_err(|e| cgroup_error(&e))?;
         container.own_cgroup()?;

@@ -19,6 +19,9 @@ use rustix::process::{Pid, PidfdFlags, WaitIdStatus};
 use crate::error::{At, Error, Kind, os_text};
 use crate::{sys, wait};
 
+/// Of sd_listen_fds(3).
+const LISTEN_VARIABLES: [&str; 3] = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"];
+
 /// Runs the hooks of one list in order.
 ///
 /// # Errors
@@ -65,13 +68,15 @@ fn run_one(hook: &Hook, setting: &Setting<'_>) -> Result<(), String> {
         command.arg0(name).args(args);
     }
     // No env at all: the hook inherits ours, as with runc and crun (contract section 3.3).
-    if let Some(env) = hook.env() {
-        command.env_clear().envs(env.iter().filter_map(|entry| entry.split_once('=')));
-    }
+    match hook.env() {
+        Some(env) => command.env_clear().envs(env.iter().filter_map(|entry| entry.split_once('='))),
+        // Which tells of sockets that are the container's, not the hook's.
+        None => LISTEN_VARIABLES.iter().fold(&mut command, |command, name| command.env_remove(name)),
+    };
     if setting.cwd.is_dir() {
         command.current_dir(setting.cwd);
     }
-    let started = sys::spawn_with_mask(&mut command, setting.mask);
+    let started = sys::spawn_cleanly(&mut command, setting.mask);
     let mut child = started.map_err(|error| format!("fork/exec {}: {}", hook.path().display(), os_text(&error)))?;
     let pidfd = open_pidfd(child.id()).map_err(say)?;
     let limit = hook.timeout().and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);

@@ -61,7 +61,7 @@ fn by_program(program: &Path, pid: u32, lines: &str, mask: u64) -> Result<(), St
     // Setuid programs: nothing of our environment is their business.
     command.env_clear().arg(pid.to_string()).args(lines.split_whitespace());
     command.stdin(Stdio::null()).stdout(out).stderr(err);
-    let child = sys::spawn_with_mask(&mut command, mask).map_err(say)?;
+    let child = sys::spawn_cleanly(&mut command, mask).map_err(say)?;
     let pidfd = hooks::open_pidfd(child.id()).map_err(say)?;
     match wait::reap(pidfd.as_fd()).map_err(|e| say(e.into()))? {
         Some(status) if status.exit_status() == Some(0) => Ok(()),

@@ -13,7 +13,7 @@ use crate::error::{Error, Kind, Level, Problem};
 use crate::host::Host;
 use crate::plan::{self, Plan, Request};
 use crate::spec::Spec;
-use crate::state::{StateDir, not_found};
+use crate::state::{NOTIFY_DIR, StateDir, not_found};
 
 /// A container id: one or more of `[A-Za-z0-9_+.-]`, and not `.` or `..`, so that it can be a file name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,8 +66,16 @@ pub enum CgroupDriver {
 pub struct CreateOptions<'a> {
     /// What becomes the container's stdin, stdout and stderr; `None` hands on the caller's.
     pub stdio: [Option<BorrowedFd<'a>>; 3],
-    /// How many of the caller's descriptors from 3 on the program inherits, at the same numbers.
+    /// How many of the caller's descriptors from 3 on are sockets that sd_listen_fds(3) hands to the program: it inherits
+    /// them at the same numbers and finds `LISTEN_FDS` and `LISTEN_PID=1` in its environment.
+    pub listen_fds: u32,
+    /// `LISTEN_FDNAMES` of the program, if there are such sockets: their names, separated by colons.
+    pub listen_fd_names: Option<String>,
+    /// How many of the caller's descriptors after those the program inherits, at the same numbers.
     pub preserve_fds: u32,
+    /// Give the program a socket for sd_notify(3): its `NOTIFY_SOCKET`. Who listens there is told at
+    /// [`Container::notify_socket`].
+    pub notify: bool,
     /// Where to write init's pid, in decimal and without a newline, once the container is set up.
     pub pid_file: Option<&'a Path>,
     /// Use `chroot(2)` in place of `pivot_root(2)`, which a ramdisk as root file system does not allow.
@@ -170,9 +178,13 @@ impl Runtime {
             return Err(Error::new(Kind::Unsupported, "the systemd cgroup driver is not implemented yet"));
         }
         let host = self.host(bundle.spec())?;
+        let notify_dir = options.notify.then(|| self.root.join(id.as_str()).join(NOTIFY_DIR));
         let request = Request {
             id: id.as_str(),
             bundle: bundle.dir(),
+            listen_fds: options.listen_fds,
+            listen_fd_names: options.listen_fd_names.as_deref(),
+            notify_dir: notify_dir.as_deref(),
             no_pivot: options.no_pivot,
             no_new_keyring: options.no_new_keyring,
             preserve_fds: options.preserve_fds,

@@ -7,6 +7,7 @@
 //! | `creating.owned.json` | its name once the cgroup is made: whoever is in that is the container's |
 //! | `state.json` | written, by rename, when init is set up and before it may go on |
 //! | `exec.fifo` | there until `start` |
+//! | `notify/notify.sock` | for sd_notify(3), if asked for; the container sees this directory |
 //!
 //! There are no locks: mkdir is exclusive, rename is atomic, and whether a process lives, is frozen or has started is asked of
 //! the kernel each time. The layout and the top-level members are runc's, which cAdvisor and others read.
@@ -18,14 +19,16 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Hooks, LinuxNamespaceType, Spec};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, socket_with};
 use serde::{Deserialize, Serialize};
 
 use crate::bundle::Bundle;
 use crate::error::{Error, Kind};
-use crate::plan::Plan;
+use crate::plan::{NOTIFY_SOCKET, Plan};
 use crate::small_file;
 
 pub(crate) const EXEC_FIFO: &str = "exec.fifo";
+pub(crate) const NOTIFY_DIR: &str = "notify";
 const STATE: &str = "state.json";
 const CREATING: &str = "creating.json";
 const OWNING: &str = "creating.owned.json";
@@ -289,12 +292,31 @@ impl StateDir {
         }
     }
 
+    /// Makes the directory that the container will see.
+    pub fn make_notify_dir(&self) -> Result<(), Error> {
+        let what = |call: &str| format!("{call} {}", self.path.join(NOTIFY_DIR).display());
+        let mode = Mode::from_raw_mode(0o755);
+        rustix::fs::mkdirat(&self.fd, NOTIFY_DIR, mode).map_err(|e| Error::os(what("mkdir"), e))?;
+        rustix::fs::chmodat(&self.fd, NOTIFY_DIR, mode, AtFlags::empty()).map_err(|e| Error::os(what("chmod"), e))
+    }
+
+    /// A socket in that directory, to which everybody in the container may send; `None` if there is no such directory.
+    pub fn bind_notify_socket(&self) -> Result<Option<OwnedFd>, Error> {
+        let what = || format!("bind {}", self.path.join(NOTIFY_DIR).join(NOTIFY_SOCKET).display());
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::openat(&self.fd, NOTIFY_DIR, flags | OFlags::DIRECTORY, Mode::empty()) {
+            Ok(dir) => bind_notify(&dir, flags).map(Some).map_err(|e| Error::os(what(), e)),
+            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(errno) => Err(Error::os(what(), errno)),
+        }
+    }
+
     /// Owner of the directory, for `list`.
     pub fn owner(&self) -> io::Result<u32> {
         Ok(rustix::fs::fstat(&self.fd)?.st_uid)
     }
 
-    /// Removes the directory and what is in it; it holds files only, and mostly one.
+    /// Removes the directory and what is in it: files, mostly one, and perhaps the notify directory.
     pub fn remove(&self) -> Result<(), Error> {
         let _ = rustix::fs::unlinkat(&self.fd, STATE, AtFlags::empty());
         let removed = match rustix::fs::rmdir(&self.path) {
@@ -317,8 +339,35 @@ impl StateDir {
                 let _ = rustix::fs::unlinkat(&self.fd, entry.file_name(), AtFlags::empty());
             }
         }
+        // A privileged container may have remounted it writable and filled it.
+        let notify = self.path.join(NOTIFY_DIR);
+        if let Err(error) = std::fs::remove_dir_all(&notify)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(Error::os(format_args!("remove {}", notify.display()), error));
+        }
         Ok(())
     }
+}
+
+/// The address is a path through /proc, since the one of the state directory may be longer than an address can be
+/// (108 bytes). The mode is set on what was opened and found to be a socket: the container sees this directory, and a
+/// name in it proves nothing.
+fn bind_notify(dir: &OwnedFd, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    match rustix::fs::unlinkat(dir, NOTIFY_SOCKET, AtFlags::empty()) {
+        Ok(()) | Err(rustix::io::Errno::NOENT) => {} // of a `start` that failed
+        Err(errno) => return Err(errno),
+    }
+    let own = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    bind(&socket, &SocketAddrUnix::new(format!("{}/{NOTIFY_SOCKET}", own(dir)))?)?;
+    let file = rustix::fs::openat(dir, NOTIFY_SOCKET, flags, Mode::empty())?;
+    let kind = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
+    if kind != rustix::fs::FileType::Socket {
+        return Err(rustix::io::Errno::EXIST);
+    }
+    rustix::fs::chmod(own(&file), Mode::from_raw_mode(0o777))?;
+    Ok(socket)
 }
 
 pub(crate) fn not_found() -> Error {

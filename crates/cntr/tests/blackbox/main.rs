@@ -42,4 +42,5 @@ mod rootless;
 mod seccomp;
 mod security;
 mod settings;
+mod systemd;
 mod wrong;

@@ -17,13 +17,13 @@ use crate::support::{Sandbox, bundle, read, root, wait_for};
 /// Ten seconds.
 const LONG: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
-fn readable(fd: &impl std::os::fd::AsFd, limit: Timespec) -> bool {
+pub(crate) fn readable(fd: &impl std::os::fd::AsFd, limit: Timespec) -> bool {
     let mut fds = [PollFd::new(fd, PollFlags::IN)];
     poll(&mut fds, Some(&limit)).unwrap() == 1
 }
 
 /// One message of a socket and the descriptors that came with it.
-fn receive(socket: &impl std::os::fd::AsFd) -> (String, Vec<OwnedFd>) {
+pub(crate) fn receive(socket: &impl std::os::fd::AsFd) -> (String, Vec<OwnedFd>) {
     assert!(readable(socket, LONG), "no message in ten seconds");
     let (mut data, mut fds) = ([0; 4096], Vec::new());
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];

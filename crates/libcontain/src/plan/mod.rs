@@ -34,6 +34,7 @@ use crate::error::{At, Level, Problem};
 use crate::host::Host;
 
 pub(crate) use self::libc_flag::{NEWNS, NEWTIME};
+pub(crate) use self::rootfs::NOTIFY_SOCKET;
 pub(crate) use self::show::namespaces as namespace_names;
 
 /// What is asked for besides the config.
@@ -47,8 +48,14 @@ pub struct Request<'a> {
     pub no_pivot: bool,
     /// Keep the caller's session keyring.
     pub no_new_keyring: bool,
-    /// How many descriptors from 3 on the program inherits.
+    /// How many descriptors from 3 on are sockets of sd_listen_fds(3), which the program inherits and is told about.
+    pub listen_fds: u32,
+    /// Their names, separated by colons.
+    pub listen_fd_names: Option<&'a str>,
+    /// How many descriptors after those the program inherits.
     pub preserve_fds: u32,
+    /// Host directory in which there is or will be a socket for sd_notify(3).
+    pub notify_dir: Option<&'a Path>,
     /// Whether init waits on the exec FIFO for `start`, or goes on at once (`run`).
     pub wait_for_start: bool,
 }
@@ -152,7 +159,8 @@ impl<'a> Planner<'a> {
         let ns = namespaces::Wanted::from(spec);
         let rootless = host.rootless_cgroups;
         let cgroup = cgroup::plan(request.id, spec, &host.cgroups, rootless, &mut problems);
-        let spawn = Spawn { preserve_fds: request.preserve_fds, ..Spawn::default() };
+        let preserve_fds = request.listen_fds.saturating_add(request.preserve_fds);
+        let spawn = Spawn { preserve_fds, ..Spawn::default() };
         Planner {
             request,
             spec,
@@ -482,7 +490,9 @@ impl<'a> Planner<'a> {
     }
 
     fn program(&mut self, process: &Process) {
-        let env = process::environment(process.env().as_deref().unwrap_or(&[]));
+        let mut entries = process.env().clone().unwrap_or_default();
+        entries.extend(self.socket_variables());
+        let env = process::environment(&entries);
         let at = At::field("process.env");
         let vars: Vec<CString> = env.list.iter().map(|v| self.text(at, v.as_str())).collect();
         let args = At::field("process.args");
@@ -492,6 +502,20 @@ impl<'a> Planner<'a> {
         let candidates = found.into_iter().map(|c| self.text(args, c)).collect();
         let home_of = env.needs_home.then(|| process.user().uid());
         self.images.push(Image { candidates, argv, env: vars, home_of });
+    }
+
+    /// What systemd's two protocols tell a program, sd_listen_fds(3) and sd_notify(3). The program is process 1.
+    fn socket_variables(&self) -> Vec<String> {
+        let mut entries = Vec::new();
+        if self.request.listen_fds > 0 {
+            entries.push(format!("LISTEN_FDS={}", self.request.listen_fds));
+            entries.push("LISTEN_PID=1".into());
+            entries.extend(self.request.listen_fd_names.map(|names| format!("LISTEN_FDNAMES={names}")));
+        }
+        if self.request.notify_dir.is_some() {
+            entries.push(format!("NOTIFY_SOCKET={}/{}", rootfs::NOTIFY_DIR, NOTIFY_SOCKET));
+        }
+        entries
     }
 
     fn wait_and_exec(&mut self) {
@@ -510,7 +534,7 @@ impl<'a> Planner<'a> {
             }
         }
         self.images.extend(own); // the last image is the container's program
-        self.step(at, Op::CloseFrom(self.request.preserve_fds.saturating_add(3)));
+        self.step(at, Op::CloseFrom(self.spawn.preserve_fds.saturating_add(3)));
         let announced = !self.request.wait_for_start && self.images.len() > before;
         self.step(At::field("process.args[0]"), Op::Exec { announced });
     }

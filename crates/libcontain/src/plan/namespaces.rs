@@ -280,6 +280,9 @@ mod tests {
             no_new_keyring: false,
             preserve_fds: 0,
             wait_for_start: true,
+            listen_fds: 0,
+            listen_fd_names: None,
+            notify_dir: None,
         };
         let written = |host: &Host, uids: &[(u32, u32, u32)], gids: &[(u32, u32, u32)]| {
             let list = |rows: &[(u32, u32, u32)]| -> serde_json::Value {

@@ -39,7 +39,10 @@ pub fn request() -> Request<'static> {
         bundle: Path::new("/run/bundle"),
         no_pivot: false,
         no_new_keyring: false,
+        listen_fds: 0,
+        listen_fd_names: None,
         preserve_fds: 0,
+        notify_dir: None,
         wait_for_start: true,
     }
 }

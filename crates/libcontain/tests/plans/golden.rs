@@ -1,13 +1,13 @@
 //! What is planned, as text in files: a change of behaviour is a change in the diff that a reviewer reads.
 
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use libcontain::plan::{Request, plan};
 use libcontain::{Host, Problem};
 
 use crate::configs::{CONFIGS, config, parse, request};
-use crate::hosts::{HOSTS, hybrid};
+use crate::hosts::{HOSTS, hybrid, v2};
 
 fn file(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/plans").join(format!("{name}.plan"))
@@ -88,8 +88,19 @@ fn what_is_planned_for_real_configs() {
 #[test]
 fn what_the_caller_asks_for_besides_the_config() {
     let asked = Request { no_pivot: true, no_new_keyring: true, preserve_fds: 2, wait_for_start: false, ..request() };
-    let text = text(&asked, include_str!("spec.json"), &hybrid());
-    check(&compare("spec-run-no-pivot-preserve-fds.hybrid", &text).into_iter().collect::<Vec<_>>());
+    let first = text(&asked, include_str!("spec.json"), &hybrid());
+    let mut differences: Vec<_> = compare("spec-run-no-pivot-preserve-fds.hybrid", &first).into_iter().collect();
+    let sockets = Request {
+        listen_fds: 2,
+        listen_fd_names: Some("a:b"),
+        notify_dir: Some(Path::new("/run/cntr/c1/notify")),
+        preserve_fds: 1,
+        ..request()
+    };
+    for (name, config) in [("spec", include_str!("spec.json")), ("userns", include_str!("userns.json"))] {
+        differences.extend(compare(&format!("spec-run-sockets-{name}.v2"), &text(&sockets, config, &v2())));
+    }
+    check(&differences);
 }
 
 #[test]
