@@ -29,6 +29,7 @@ mod files;
 mod foreground;
 mod harness;
 mod hooks;
+mod kernel;
 mod lifecycle;
 mod limits;
 mod namespaces;
