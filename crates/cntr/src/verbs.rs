@@ -19,7 +19,7 @@ pub fn start(globals: &Globals<'_>, args: &Parsed) -> anyhow::Result<u8> {
     let host = notify::host();
     let socket = if host.is_some() { container.notify_socket()? } else { None };
     container.start()?;
-    if let (Some(host), Some(socket), Some(pidfd)) = (host, socket, container.open_init()) {
+    if let (Some(host), Some(socket), Some(pidfd)) = (host, socket, container.open_pidfd()) {
         Notifier::new(host, socket, container.pid()).wait(pidfd.as_fd())?;
     }
     Ok(0)

@@ -298,7 +298,9 @@ fn write_label(attribute: BorrowedFd<'_>, label: &CStr) -> Result<()> {
 /// `unshare(2)` makes the namespace for children only; entering it closes its offsets for good.
 fn time_offsets(stage: &mut Stage<'_>, offsets: &CStr) -> Result<()> {
     call("unshare", sys::unshare(NEWTIME))?;
-    write_file(c"/proc/self/timens_offsets", offsets)?;
+    if !offsets.is_empty() {
+        write_file(c"/proc/self/timens_offsets", offsets)?;
+    }
     let path = c"/proc/self/ns/time_for_children";
     let made = call("open", rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()))?;
     let made = stage.lend(made);

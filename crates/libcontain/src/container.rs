@@ -12,17 +12,19 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal};
+use rustix::process::Signal;
 use serde::Serialize;
 
 use crate::cgroup::Cgroup;
 use crate::error::{At, Error, Kind, Problem, errno_text};
 use crate::hook_state::{self, SPEC_VERSION};
+use crate::kernel::Call;
 use crate::plan::annotations::hook_output_of;
 use crate::runtime::Id;
 use crate::spawn::{Event, Failure, Init, decode};
 use crate::state::{Record, StateDir, process_stat};
-use crate::{hooks, rdt, sys, wait};
+use crate::wait::{self, Process};
+use crate::{hooks, rdt, sys};
 
 /// How long `delete` waits for a killed init to be gone.
 const DEATH: Duration = Duration::from_secs(10);
@@ -324,7 +326,11 @@ impl Container {
             Status::Paused => return refuse("cannot start a container in the paused state"),
         }
         // Before the FIFO: an init that dies later is seen by its pidfd, one that is dead already is not waited for.
-        let Some(pidfd) = self.open_init() else { return refuse("cannot start a container that has stopped") };
+        let Some(init) = self.find_init() else { return refuse("cannot start a container that has stopped") };
+        let Some(pidfd) = init.pidfd else {
+            let text = format!("this kernel or its seccomp filter lacks {}", Call::PidfdOpen);
+            return Err(Error::new(Kind::Unsupported, text));
+        };
         let fifo = match self.dir.open_fifo(OFlags::RDONLY | OFlags::NONBLOCK) {
             Ok(fifo) => fifo,
             Err(Errno::NOENT) => return refuse("cannot start an already running container"),
@@ -356,14 +362,18 @@ impl Container {
         })
     }
 
-    /// A new pidfd of init, if it is still the process that was made: opened first and verified then, so that it cannot be
-    /// another process with the same pid. `None` if it is gone.
+    /// A new pidfd of init, from whichever process; `None` if it is gone, or if pidfd_open(2) is not to be had.
     #[must_use]
-    pub fn open_init(&self) -> Option<OwnedFd> {
-        let pid = Pid::from_raw(i32::try_from(self.pid()).ok()?)?;
-        let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    pub fn open_pidfd(&self) -> Option<OwnedFd> {
+        self.find_init()?.pidfd
+    }
+
+    /// Init, if it is still the process that was made: opened first and verified then, so that it cannot be another
+    /// process with the same pid.
+    fn find_init(&self) -> Option<Process> {
+        let process = Process::open(self.pid())?;
         let (_, start) = process_stat(self.pid())?;
-        (start == self.record.init_process_start).then_some(pidfd)
+        (start == self.record.init_process_start).then_some(process)
     }
 
     /// Sends a signal to init; SIGKILL goes to all processes of a container without a pid namespace of its own.
@@ -379,8 +389,8 @@ impl Container {
         if status == Status::Stopped {
             return Err(not_running());
         }
-        let pidfd = self.open_init().ok_or_else(not_running)?;
-        match sys::pidfd_send_signal(pidfd.as_fd(), signal) {
+        let init = self.find_init().ok_or_else(not_running)?;
+        match init.signal(signal) {
             Err(Errno::SRCH) => return Err(not_running()),
             result => result.map_err(|e| Error::os("unable to signal init", e))?,
         }
@@ -445,10 +455,10 @@ impl Container {
 
     /// SIGKILL, and the wait for its effect, without sleeping.
     fn kill_init_and_wait(&self) -> Result<(), Error> {
-        let Some(pidfd) = self.open_init() else { return Ok(()) };
-        let _ = sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+        let Some(init) = self.find_init() else { return Ok(()) };
+        let _ = init.signal(libc::SIGKILL);
         let _ = self.cgroup().thaw();
-        match wait::ends(pidfd.as_fd(), Some(DEATH)) {
+        match init.ends(DEATH) {
             Ok(true) => Ok(()),
             _ => Err(Error::new(Kind::Os, "container init still running")),
         }

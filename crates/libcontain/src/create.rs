@@ -145,7 +145,7 @@ impl Making<'_> {
             plan: self.plan,
             fds,
             stdio: [input.or(given_input), output.or(given_output), errors.or(given_errors)],
-            cgroup: cgroup.clone_fd(),
+            cgroup: cgroup.clone_fd().filter(|_| !self.plan.spawn.old_clone),
             signal_mask,
         };
         let mut spawned = spawn(&launch);
@@ -363,12 +363,11 @@ fn clone_hint(fault: &Fault) -> &'static str {
         ("clone3", libc::EACCES) => {
             " (the cgroup may not be entered: cgroup.procs of the nearest one above it and the caller's is not the caller's to write)"
         }
-        ("clone3", libc::ENOSPC | libc::EUSERS) => " (a limit in /proc/sys/user/max_*_namespaces is reached)",
-        ("clone3", libc::EPERM) => {
+        ("clone3" | "clone", libc::ENOSPC | libc::EUSERS) => " (a limit in /proc/sys/user/max_*_namespaces is reached)",
+        ("clone3" | "clone", libc::EPERM) => {
             " (namespaces need CAP_SYS_ADMIN or a user namespace, which kernel.unprivileged_userns_clone or \
              kernel.apparmor_restrict_unprivileged_userns may forbid to ordinary users)"
         }
-        ("clone3", libc::ENOSYS) => " (clone3 needs Linux 5.3 and a seccomp profile that allows it)",
         _ => "",
     }
 }
@@ -386,10 +385,11 @@ fn acquire(plan: &Plan, dir: &StateDir) -> Result<Vec<OwnedFd>, Error> {
 
 fn acquire_one(plan: &Plan, dir: &StateDir, need: &Need) -> Result<OwnedFd, Error> {
     let cgroup = |index: usize| plan.cgroup.dirs.get(index).map_or_else(String::new, Dir::absolute);
+    let members = |index: usize| plan.cgroup.dirs.get(index).map_or_else(String::new, Dir::members);
     match &need.what {
         Open::Tree { path, recursive } => open_tree(need, path, *recursive),
         Open::CgroupTree(index) => open_tree(need, &CString::new(cgroup(*index)).unwrap_or_default(), false),
-        Open::CgroupTasks(index) => match open(need, &Path::new(&cgroup(*index)).join("tasks"), OFlags::WRONLY) {
+        Open::CgroupTasks(index) => match open(need, Path::new(&members(*index)), OFlags::WRONLY) {
             // A rootless container lives without the cgroups that could not be made: joining nothing.
             Err(_) if plan.cgroup.tolerate_failure => open(need, Path::new("/dev/null"), OFlags::WRONLY),
             result => result,

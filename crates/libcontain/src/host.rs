@@ -13,6 +13,7 @@ use oci_spec::runtime::Spec;
 use rustix::fs::{CWD, Mode as Bits, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 
+use crate::kernel::{self, Call, Calls};
 use crate::plan::cgroup::Layout;
 #[cfg(test)]
 use crate::plan::cgroup::Mode;
@@ -51,6 +52,8 @@ pub struct Host {
     pub newuidmap: Option<PathBuf>,
     /// Where `newgidmap(1)` is.
     pub newgidmap: Option<PathBuf>,
+    /// System calls that the kernel or a seccomp filter around the caller has not got.
+    pub missing: Calls,
     /// The kernel has time namespaces (Linux 5.6).
     pub has_time_namespace: bool,
     /// The kernel has user namespaces.
@@ -107,6 +110,7 @@ impl Host {
             foreign_mounts: user_namespace && capabilities & CAP_SYS_ADMIN != 0 && has_foreign_mounts(),
             newuidmap: None,
             newgidmap: None,
+            missing: missing(&status),
             has_time_namespace: exists(c"/proc/self/ns/time"),
             has_user_namespace: own_namespace.is_some(),
             has_kcore: exists(c"/proc/kcore"),
@@ -148,6 +152,7 @@ impl Host {
             foreign_mounts: false,
             newuidmap: None,
             newgidmap: None,
+            missing: Calls::default(),
             has_time_namespace: true,
             has_user_namespace: true,
             has_kcore: true,
@@ -201,6 +206,15 @@ impl Host {
 fn has_foreign_mounts() -> bool {
     let own = rustix::fs::open(c"/proc/self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Bits::empty());
     own.and_then(|own| sys::owner_of_namespace(own.as_fd())).is_err()
+}
+
+/// One call tells where nothing is filtered and the kernel is recent: then all are there. Elsewhere each is asked for.
+fn missing(status: &str) -> Calls {
+    let unfiltered = status.lines().any(|line| line.strip_prefix("Seccomp:").is_some_and(|mode| mode.trim() == "0"));
+    if unfiltered && kernel::is_recent(&rustix::system::uname().release().to_string_lossy()) {
+        return Calls::default();
+    }
+    Call::all().filter(|call| !sys::ask::is_there(*call)).collect()
 }
 
 fn exists(path: &CStr) -> bool {

@@ -53,6 +53,7 @@ mod hook_state;
 mod hooks;
 mod host;
 mod idmaps;
+pub mod kernel;
 mod mounts;
 mod netdev;
 pub mod plan;

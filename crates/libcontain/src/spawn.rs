@@ -134,13 +134,18 @@ pub(crate) fn spawn(launch: &Launch<'_>) -> Result<Init> {
     };
     // A handler of the caller's must not run in the child before CLONE_CLEAR_SIGHAND's effect is all there is.
     let mask = call("rt_sigprocmask", sys::set_signal_mask(u64::MAX))?;
-    // SAFETY: the child enters `Child::main`, which keeps the contract at the head of this file and never returns.
-    let cloned = match unsafe { sys::clone3(&args) } {
-        Ok(0) => child.main(),
-        result => result,
+    let cloned = if launch.plan.spawn.old_clone {
+        // SAFETY: as below.
+        call("clone", unsafe { sys::clone(CLONE_PIDFD | launch.plan.spawn.flags | args.exit_signal, &mut pidfd) })
+    } else {
+        // SAFETY: the child enters `Child::main`, which keeps the contract at the head of this file and never returns.
+        call("clone3", unsafe { sys::clone3(&args) })
     };
+    if cloned == Ok(0) {
+        child.main();
+    }
     call("rt_sigprocmask", sys::set_signal_mask(mask)).map(drop)?;
-    let pid = call("clone3", cloned)?;
+    let pid = cloned?;
     drop(theirs);
     // SAFETY: the kernel has just stored the descriptor of the pidfd there, and it is nobody else's.
     let pidfd = unsafe { sys::own(pidfd) }.ok_or(Fault::new("clone3", Errno::BADF))?;
@@ -323,6 +328,9 @@ impl<'a> Child<'a> {
         }
         // Descriptors of the caller that are not close-on-exec, and the parent's ends of other containers' channels.
         self.stage.sweep(self.first_own)?;
+        if self.plan.spawn.old_clone {
+            call("rt_sigaction", sys::clear_handlers())?; // all signals are blocked until then
+        }
         call("rt_sigaction", sys::default_signal(libc::SIGPIPE))?;
         self.umask = rustix::process::umask(Mode::empty());
         self.lead()?;
@@ -429,8 +437,14 @@ impl<'a> Child<'a> {
     fn fork(&mut self, flags: u64) -> Result<()> {
         // CLONE_PARENT: init is a child of the runtime. It takes the exit signal of this process, so none is given.
         let args = CloneArgs { flags: flags | CLONE_PARENT, ..CloneArgs::default() };
-        // SAFETY: still in the child: parent and child go on under the same contract.
-        match call("clone3", unsafe { sys::clone3(&args) })? {
+        let cloned = if self.plan.spawn.old_clone {
+            // SAFETY: as below.
+            call("clone", unsafe { sys::clone(args.flags, &mut -1) })
+        } else {
+            // SAFETY: still in the child: parent and child go on under the same contract.
+            call("clone3", unsafe { sys::clone3(&args) })
+        };
+        match cloned? {
             0 => self.lead(),
             pid => {
                 self.report(KIND_PID, pid);

@@ -1,11 +1,60 @@
 //! Waiting for processes by pidfd: with a limit, without SIGCHLD, and whatever signals the caller handles meanwhile.
+//!
+//! And [`Process`], for signals to one that is not the caller's child: `kill` and `delete` have to work also where a
+//! seccomp filter has no pidfds, for what was made without that filter.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::{Errno, Result, retry_on_intr};
-use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus};
+
+use crate::sys;
+
+/// How often a process without a pidfd is looked at.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// A process, held so that a signal cannot reach another one with its pid. By the pid alone where the kernel or a seccomp
+/// filter has no pidfd_open(2): then whoever opened it has to have looked who it is right before.
+pub(crate) struct Process {
+    pid: Pid,
+    pub pidfd: Option<OwnedFd>,
+}
+
+impl Process {
+    /// `None`: there is none with this pid.
+    pub fn open(pid: u32) -> Option<Self> {
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw)?;
+        match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(pidfd) => Some(Process { pid, pidfd: Some(pidfd) }),
+            Err(Errno::NOSYS) => Some(Process { pid, pidfd: None }),
+            Err(_) => None,
+        }
+    }
+
+    pub fn signal(&self, signal: i32) -> Result<()> {
+        match self.pidfd.as_ref().map(|pidfd| sys::pidfd_send_signal(pidfd.as_fd(), signal)) {
+            None | Some(Err(Errno::NOSYS)) => sys::kill(self.pid, signal),
+            Some(result) => result,
+        }
+    }
+
+    /// As [`ends`]. Without a pidfd a zombie that nobody reaps has not ended.
+    pub fn ends(&self, limit: Duration) -> Result<bool> {
+        if let Some(pidfd) = &self.pidfd {
+            return ends(pidfd.as_fd(), Some(limit));
+        }
+        let deadline = Instant::now() + limit;
+        while Instant::now() < deadline {
+            if sys::kill(self.pid, 0) == Err(Errno::SRCH) {
+                return Ok(true);
+            }
+            std::thread::sleep(LOOK);
+        }
+        Ok(false)
+    }
+}
 
 /// Whether the process ends within the limit; without one it is waited for as long as it takes.
 pub(crate) fn ends(pidfd: BorrowedFd<'_>, limit: Option<Duration>) -> Result<bool> {

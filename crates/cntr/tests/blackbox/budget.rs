@@ -8,7 +8,7 @@ use crate::support::{Sandbox, bundle, have, host, read, root};
 const SYSCALLS: usize = 450;
 
 /// The bundle of `cntr spec`, without a terminal and with a program that does nothing.
-fn spec_bundle() -> (Sandbox, Value) {
+pub(crate) fn spec_bundle() -> (Sandbox, Value) {
     let sandbox = Sandbox::new();
     sandbox.cntr(&["spec"]).ok();
     let mut config: Value =

@@ -139,7 +139,7 @@ impl Cgroup {
             let Some(pid) = i32::try_from(number).ok().and_then(Pid::from_raw) else { continue };
             match pidfd_open(pid, PidfdFlags::empty()) {
                 Ok(fd) => opened.push((number, pid, Some(fd))),
-                Err(Errno::NOSYS) => opened.push((number, pid, None)), // Before Linux 5.3.
+                Err(Errno::NOSYS) => opened.push((number, pid, None)), // A seccomp filter.
                 Err(Errno::SRCH) => {}
                 Err(errno) => return Err(errno.into()),
             }
@@ -150,7 +150,8 @@ impl Cgroup {
             if !listed.contains(&number) {
                 continue;
             }
-            match fd.map_or_else(|| kill_process(pid, signal), |fd| pidfd_send_signal(fd, signal)) {
+            let sent = fd.map_or(Err(Errno::NOSYS), |fd| pidfd_send_signal(fd, signal));
+            match if sent == Err(Errno::NOSYS) { kill_process(pid, signal) } else { sent } {
                 Ok(()) | Err(Errno::SRCH) => {}
                 Err(errno) => result = Err(errno.into()),
             }

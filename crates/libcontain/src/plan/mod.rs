@@ -32,6 +32,7 @@ pub use self::op::{
 };
 use crate::error::{At, Level, Problem};
 use crate::host::Host;
+use crate::kernel::Call;
 
 pub(crate) use self::libc_flag::{NEWNS, NEWTIME};
 pub(crate) use self::rootfs::NOTIFY_SOCKET;
@@ -92,6 +93,8 @@ pub struct Spawn {
     pub maps: Option<Maps>,
     /// Descriptors from 3 on that the program inherits.
     pub preserve_fds: u32,
+    /// By clone(2), which makes no time namespace and puts nobody into a cgroup: there is no clone3(2).
+    pub old_clone: bool,
 }
 
 /// What the parent writes into `/proc/PID/{uid_map,gid_map,setgroups}`.
@@ -160,7 +163,8 @@ impl<'a> Planner<'a> {
         let rootless = host.rootless_cgroups;
         let cgroup = cgroup::plan(request.id, spec, &host.cgroups, rootless, &mut problems);
         let preserve_fds = request.listen_fds.saturating_add(request.preserve_fds);
-        let spawn = Spawn { preserve_fds, ..Spawn::default() };
+        let old_clone = host.missing.has(Call::Clone3);
+        let spawn = Spawn { preserve_fds, old_clone, ..Spawn::default() };
         Planner {
             request,
             spec,
@@ -180,6 +184,7 @@ impl<'a> Planner<'a> {
 
     /// The one place where the order is decided (runc's, contract section 5.3). Each line says why it stands there.
     fn order(&mut self) {
+        self.kernel();
         self.oom_score(); //        needs the host's /proc; and the runtime's privilege, if any
         self.time_offsets(); //     needs the host's /proc as well
         self.namespaces(); //       joins and maps first: all later privilege is relative to them
@@ -237,6 +242,21 @@ impl<'a> Planner<'a> {
         self.spec.process().as_ref()
     }
 
+    /// What every container needs. clone3(2) can be done without.
+    fn kernel(&mut self) {
+        let needed = Call::all().filter(|call| !matches!(call, Call::Clone3 | Call::PidfdGetfd));
+        self.needs_calls(At::field("linux"), needed);
+    }
+
+    /// What is missing is named, all of it in one sentence.
+    fn needs_calls(&mut self, at: At, calls: impl IntoIterator<Item = Call>) {
+        let missing = calls.into_iter().filter(|call| self.host.missing.has(*call));
+        let lacks = missing.map(|call| call.to_string()).collect::<Vec<_>>().join("; ");
+        if !lacks.is_empty() {
+            self.problem(at, "", format!("this kernel or its seccomp filter lacks {lacks}"));
+        }
+    }
+
     fn oom_score(&mut self) {
         let Some(score) = self.process().and_then(Process::oom_score_adj) else { return };
         let at = At::field("process.oomScoreAdj");
@@ -246,9 +266,11 @@ impl<'a> Planner<'a> {
 
     fn join_cgroup(&mut self) {
         let at = At::field("linux.cgroupsPath");
-        let v1: Vec<usize> = self.cgroup.dirs.iter().enumerate().filter(|(_, d)| !d.v2).map(|(i, _)| i).collect();
-        if !v1.is_empty() {
-            let tasks = v1.into_iter().map(|i| self.tasks(at, i)).collect();
+        // On v2 init was born in its cgroup.
+        let by_itself = |(_, dir): &(usize, &cgroup::Dir)| !dir.v2 || self.spawn.old_clone;
+        let joined: Vec<usize> = self.cgroup.dirs.iter().enumerate().filter(by_itself).map(|(i, _)| i).collect();
+        if !joined.is_empty() {
+            let tasks = joined.into_iter().map(|i| self.tasks(at, i)).collect();
             let tolerate = self.cgroup.tolerate_failure;
             self.step(at, Op::JoinCgroup { tasks, tolerate });
         }
@@ -261,8 +283,8 @@ impl<'a> Planner<'a> {
         if self.opens_in_parent() {
             return Tasks::Slot(self.need(at, Open::CgroupTasks(index)));
         }
-        let dir = self.cgroup.dirs.get(index).map_or_else(String::new, cgroup::Dir::absolute);
-        Tasks::Path(self.text(at, dir + "/tasks"))
+        let file = self.cgroup.dirs.get(index).map_or_else(String::new, cgroup::Dir::members);
+        Tasks::Path(self.text(at, file))
     }
 
     /// Whether the parent opens host paths for init. Only if init is less than the parent is: in a user namespace it may
@@ -469,6 +491,7 @@ impl<'a> Planner<'a> {
         let Some(filter) = seccomp::compile(profile, arch, &mut self.problems) else { return };
         if filter.notifies() {
             self.seccomp_agent = Some(seccomp::Agent::of(profile, self.request.bundle));
+            self.needs_calls(at, [Call::PidfdGetfd]);
             self.traceable(at);
         }
         self.step(at, Op::Seccomp(filter));

@@ -98,7 +98,7 @@ impl Planner<'_> {
         // IPC made in the same clone as the user namespace leaves /dev/mqueue owned by nobody; NET and UTS are kept
         // with it. A new cgroup namespace is always made later, from inside the cgroup.
         let at_clone = NEWUSER | NEWPID | NEWTIME | NEWNS | if user { 0 } else { NEWIPC | NEWNET | NEWUTS };
-        let mut flags = self.ns.new_of(at_clone) & if self.offsets().is_some() { !NEWTIME } else { !0 };
+        let mut flags = self.ns.new_of(at_clone) & if self.makes_time_itself() { !NEWTIME } else { !0 };
         let later = self.ns.new_of(NEWIPC | NEWNET | NEWUTS) & !flags;
         if self.ns.needs_fork() {
             self.joins();
@@ -122,14 +122,20 @@ impl Planner<'_> {
     /// The offsets of a time namespace are fixed as soon as a process is in it, so it is not made by clone3(2)
     /// (time_namespaces(7)).
     pub(super) fn time_offsets(&mut self) {
-        let Some(offsets) = self.offsets() else { return };
+        if !self.makes_time_itself() {
+            return;
+        }
         let at = At::field("linux.timeOffsets");
-        let sorted: BTreeMap<_, _> = offsets.iter().collect();
+        let sorted: BTreeMap<_, _> = self.offsets().into_iter().flatten().collect();
         let lines = sorted.into_iter().map(|(clock, offset)| {
             format!("{clock} {} {}\n", offset.secs().unwrap_or(0), offset.nanosecs().unwrap_or(0))
         });
         let text = self.text(at, lines.collect::<String>());
         self.step(at, Op::TimeOffsets(text));
+    }
+
+    fn makes_time_itself(&self) -> bool {
+        self.offsets().is_some() || (self.spawn.old_clone && self.ns.is_new(NEWTIME))
     }
 
     fn offsets(&self) -> Option<&HashMap<String, LinuxTimeOffset>> {

@@ -35,7 +35,7 @@ pub enum Open {
     },
     /// The container's own directory in the n-th hierarchy of the cgroup plan, as a detached mount.
     CgroupTree(usize),
-    /// The `tasks` file of the n-th hierarchy of the cgroup plan, for writing.
+    /// The `tasks` (v2: `cgroup.procs`) file of the n-th hierarchy of the cgroup plan, for writing.
     CgroupTasks(usize),
     /// A namespace file, which must be of this kind (`CLONE_NEW*`).
     Namespace {
@@ -67,7 +67,7 @@ pub enum Tree {
     },
 }
 
-/// A `tasks` file of a v1 hierarchy.
+/// A `tasks` file of a v1 hierarchy, or v2's `cgroup.procs`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tasks {
     /// Opened by the parent.
@@ -270,14 +270,14 @@ pub enum Op {
     SetNs(Slot, u64),
     /// Clone the next process and hand over to it: pid and time namespaces hold for children only.
     Fork(u64),
-    /// Write `0` to these `tasks` files: the calling thread moves itself, which needs no RCU grace period.
+    /// Write `0` to these files: the calling thread moves itself, which needs no RCU grace period.
     JoinCgroup {
         /// One per hierarchy.
         tasks: Vec<Tasks>,
         /// Those that are not there or not ours to write are left out (rootless).
         tolerate: bool,
     },
-    /// Make a time namespace, write `/proc/self/timens_offsets`, enter it.
+    /// Make a time namespace, write `/proc/self/timens_offsets` if there are any, enter it.
     TimeOffsets(CString),
     /// Write `/proc/self/oom_score_adj`.
     OomScore(CString),

@@ -51,8 +51,9 @@ const MOUNT_FLAGS: [(u64, &str); 12] = [
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hybrid = self.cgroup.dirs.iter().find(|d| d.v2);
-        write!(f, "spawn   clone3 {}", namespaces(self.spawn.flags))?;
+        let old = self.spawn.old_clone;
+        let hybrid = self.cgroup.dirs.iter().find(|d| d.v2 && !old);
+        write!(f, "spawn   {} {}", if old { "clone" } else { "clone3" }, namespaces(self.spawn.flags))?;
         if let Some(dir) = hybrid {
             write!(f, ", into cgroup {}", dir.absolute())?;
         }
@@ -159,7 +160,7 @@ impl fmt::Display for Op {
             Op::SetNs(slot, kind) => write!(f, "setns {} need {}", namespaces(*kind), slot.0),
             Op::Fork(flags) => write!(f, "clone init {}", namespaces(*flags)),
             Op::JoinCgroup { tasks, tolerate } => {
-                write!(f, "join v1 cgroups{}:", if *tolerate { ", those that are there" } else { "" })?;
+                write!(f, "join cgroups{}:", if *tolerate { ", those that are there" } else { "" })?;
                 tasks.iter().try_for_each(|tasks| match tasks {
                     Tasks::Slot(slot) => write!(f, " need {}", slot.0),
                     Tasks::Path(path) => write!(f, " {}", text(path)),

@@ -5,6 +5,7 @@
 //! after `clone3`: no allocation, no lock, no formatting, no panic. Decisions do not belong here.
 #![allow(unsafe_code)]
 
+pub(crate) mod ask;
 pub(crate) mod bpf;
 
 use std::ffi::{CStr, c_char, c_long};
@@ -53,21 +54,37 @@ pub(crate) unsafe fn clone3(args: &CloneArgs) -> Result<u32> {
     Ok(u32::try_from(ret).unwrap_or(0))
 }
 
-/// `clone(2)` as `fork(2)` with a pidfd, for hooks: `clone3` is refused by common seccomp profiles.
+/// `clone(2)` without `CLONE_VM`, on a copy of this stack: where `clone3` is refused, by seccomp profiles of containers
+/// or by one around the runtime. The lowest byte of `flags` is the exit signal.
+///
+/// # Safety
+/// As [`clone3`].
+pub(crate) unsafe fn clone(flags: u64, pidfd: &mut RawFd) -> Result<u32> {
+    // SAFETY: no new stack, so the child runs on its copy of this one; the kernel writes the pidfd to a live i32, if
+    // CLONE_PIDFD asks for it.
+    let ret = check(unsafe { libc::syscall(libc::SYS_clone, flags, 0usize, &raw mut *pidfd, 0usize, 0usize) })?;
+    Ok(u32::try_from(ret).unwrap_or(0))
+}
+
+/// `clone(2)` as `fork(2)` with a pidfd, for hooks.
 ///
 /// # Safety
 /// As [`clone3`].
 pub(crate) unsafe fn fork(pidfd: &mut RawFd) -> Result<u32> {
-    let flags = u64::try_from(libc::CLONE_PIDFD | libc::SIGCHLD).unwrap_or(0);
-    // SAFETY: no new stack, so the child runs on its copy of this one; the kernel writes the pidfd to a live i32.
-    let ret = check(unsafe { libc::syscall(libc::SYS_clone, flags, 0usize, &raw mut *pidfd, 0usize, 0usize) })?;
-    Ok(u32::try_from(ret).unwrap_or(0))
+    // SAFETY: the caller's promise.
+    unsafe { clone(u64::try_from(libc::CLONE_PIDFD | libc::SIGCHLD).unwrap_or(0), pidfd) }
 }
 
 /// `pidfd_send_signal(2)` with any number: what is no signal is the kernel's to refuse.
 pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
     // SAFETY: a null siginfo makes the kernel fill in its own.
     check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, 0usize, 0) }).map(drop)
+}
+
+/// `kill(2)` of one process with any number.
+pub(crate) fn kill(pid: rustix::process::Pid, signal: i32) -> Result<()> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::syscall(libc::SYS_kill, pid.as_raw_nonzero().get(), signal) }).map(drop)
 }
 
 /// `dup3(2)` onto a number of the caller's choice, without close-on-exec.
@@ -314,20 +331,36 @@ pub(crate) fn prctl(option: i32, arg2: u64, arg3: u64) -> Result<c_long> {
     check(unsafe { libc::syscall(libc::SYS_prctl, option, arg2, arg3, 0, 0) })
 }
 
+/// The kernel's `struct sigaction`.
+#[repr(C)]
+#[derive(Default)]
+struct KernelSigaction {
+    handler: usize,
+    flags: u64,
+    restorer: usize,
+    mask: u64,
+}
+
 /// Puts a signal back to its default action: Rust's runtime ignores SIGPIPE, and what is ignored stays so across
 /// `execve`.
 pub(crate) fn default_signal(signal: i32) -> Result<()> {
-    #[repr(C)]
-    #[derive(Default)]
-    struct KernelSigaction {
-        handler: usize,
-        flags: u64,
-        restorer: usize,
-        mask: u64,
-    }
     let action = KernelSigaction::default(); // SIG_DFL is 0
     // SAFETY: the kernel reads `action`; with SIG_DFL no code address is involved.
     check(unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, &raw const action, 0usize, 8usize) }).map(drop)
+}
+
+/// Puts every signal that has a handler back to its default action, as `CLONE_CLEAR_SIGHAND` does; what is ignored stays so.
+pub(crate) fn clear_handlers() -> Result<()> {
+    const SIG_IGN: usize = 1;
+    for signal in 1..=64 {
+        let mut action = KernelSigaction::default();
+        // SAFETY: the kernel writes one `action`.
+        check(unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, 0usize, &raw mut action, 8usize) })?;
+        if action.handler > SIG_IGN {
+            default_signal(signal)?;
+        }
+    }
+    Ok(())
 }
 
 /// Sets this thread's signal mask (bit n-1 stands for signal n) and returns the former one.

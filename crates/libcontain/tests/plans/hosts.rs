@@ -1,6 +1,7 @@
 //! Machines and callers, written by hand: nothing here asks the one that runs the test.
 
 use libcontain::Host;
+use libcontain::kernel::{Call, Calls};
 use libcontain::plan::cgroup::{Hierarchy, Layout, Mode};
 
 const ALL: u64 = (1 << 41) - 1;
@@ -9,8 +10,16 @@ const ALL: u64 = (1 << 41) - 1;
 pub type Machine = (&'static str, fn() -> Host);
 
 /// The kinds of machine and caller for which everything is planned.
-pub const HOSTS: [Machine; 6] =
-    [("v1", v1), ("hybrid", hybrid), ("v2", v2), ("user", user), ("ranges", ranges), ("inner", inner)];
+pub const HOSTS: [Machine; 8] = [
+    ("v1", v1),
+    ("hybrid", hybrid),
+    ("v2", v2),
+    ("user", user),
+    ("ranges", ranges),
+    ("inner", inner),
+    ("filtered", filtered),
+    ("old", old),
+];
 
 /// Root on a machine with v1 hierarchies alone, some controllers mounted together, as systemd did it.
 pub fn v1() -> Host {
@@ -67,6 +76,7 @@ pub fn v2() -> Host {
         foreign_mounts: false,
         newuidmap: None,
         newgidmap: None,
+        missing: Calls::default(),
         has_time_namespace: true,
         has_user_namespace: true,
         has_kcore: true,
@@ -100,6 +110,16 @@ pub fn ranges() -> Host {
 /// Root of a user namespace that has mounts of its own, as rootless Podman makes one for itself.
 pub fn inner() -> Host {
     Host { euid: 0, egid: 0, user_namespace: true, capabilities: ALL, ..user() }
+}
+
+/// Root inside a seccomp filter that has no clone3(2), as systemd's `RestrictNamespaces=` makes it.
+pub fn filtered() -> Host {
+    Host { missing: [Call::Clone3].into_iter().collect(), ..v2() }
+}
+
+/// Root on a kernel that has none of the system calls that may be missing.
+pub fn old() -> Host {
+    Host { missing: Call::all().collect(), ..v2() }
 }
 
 fn unified(dir: &str, controllers: &[&str], own: &str) -> Hierarchy {

@@ -26,6 +26,7 @@ pub struct Cmd {
     stdout: Option<Stdio>,
     timeout: Duration,
     out: PathBuf,
+    without: Vec<&'static str>,
 }
 
 impl Cmd {
@@ -40,7 +41,14 @@ impl Cmd {
             stdout: None,
             timeout: Duration::from_secs(60),
             out: out.to_owned(),
+            without: Vec::new(),
         }
+    }
+
+    /// Under a seccomp filter that answers ENOSYS for these system calls.
+    pub fn without(mut self, calls: &[&'static str]) -> Self {
+        self.without.extend(calls);
+        self
     }
 
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
@@ -98,6 +106,9 @@ impl Cmd {
         command.stderr(append(&stderr));
         if let Some(dir) = &self.cwd {
             command.current_dir(dir);
+        }
+        if !self.without.is_empty() {
+            super::enosys::take_away(&mut command, &self.without);
         }
         let child = command.spawn().unwrap_or_else(|e| panic!("{:?}: {e}", self.argv));
         Running { child, argv: self.argv, stdout, stderr, start: Instant::now(), timeout: self.timeout }

@@ -4,6 +4,7 @@
 pub mod agent;
 pub mod bundle;
 pub mod command;
+pub mod enosys;
 pub mod leftovers;
 pub mod probe;
 pub mod sandbox;
