@@ -9,6 +9,7 @@
 
 mod capabilities;
 mod general;
+mod idmapped;
 mod later;
 mod mounts;
 mod namespaces;
@@ -61,6 +62,8 @@ const RULES: &[Rule] = &[
     tuning::io_priority,
     mounts::destinations,
     mounts::types,
+    idmapped::mounts,
+    idmapped::copied,
     mounts::owners,
     general::hostname,
     general::hooks,
