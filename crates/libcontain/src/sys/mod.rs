@@ -75,6 +75,26 @@ pub(crate) unsafe fn fork(pidfd: &mut RawFd) -> Result<u32> {
     unsafe { clone(u64::try_from(libc::CLONE_PIDFD | libc::SIGCHLD).unwrap_or(0), pidfd) }
 }
 
+/// A process in a user namespace of its own, which has ended by the time it is looked at: it stays a zombie until it is
+/// reaped, and the files of a zombie in procfs still lead to its user namespace. Its end signals nobody, so it is waited
+/// for with `__WALL`.
+pub(crate) fn zombie_in_user_namespace() -> Result<(u32, OwnedFd)> {
+    const CLONE_PIDFD: u64 = 0x1000;
+    const CLONE_NEWUSER: u64 = 0x1000_0000;
+    const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
+    let mut pidfd: RawFd = -1;
+    let flags = CLONE_PIDFD | CLONE_NEWUSER | CLONE_CLEAR_SIGHAND;
+    let args = CloneArgs { flags, pidfd: &raw mut pidfd as u64, ..CloneArgs::default() };
+    // SAFETY: the child does nothing but `exit_group`; no handler of the caller's can run in it.
+    let pid = match unsafe { clone3(&args) }? {
+        0 => exit(0),
+        pid => pid,
+    };
+    // SAFETY: the kernel has just stored the descriptor of the pidfd there, and it is nobody else's.
+    let pidfd = unsafe { own(pidfd) }.ok_or(Errno::BADF)?;
+    Ok((pid, pidfd))
+}
+
 /// `pidfd_send_signal(2)` with any number: what is no signal is the kernel's to refuse.
 pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
     // SAFETY: a null siginfo makes the kernel fill in its own.
@@ -155,6 +175,10 @@ pub struct MountAttr {
     /// User namespace for `MOUNT_ATTR_IDMAP`.
     pub userns_fd: u64,
 }
+
+/// `MOUNT_ATTR_IDMAP`; Linux 5.12.
+pub(crate) const MOUNT_ATTR_IDMAP: u64 = 0x10_0000;
+
 const _: () = assert!(size_of::<MountAttr>() == 32);
 
 /// `mount_setattr(2)`, Linux 5.12, on the mount that `fd` refers to (`AT_EMPTY_PATH`).
