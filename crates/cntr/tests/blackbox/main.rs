@@ -43,5 +43,6 @@ mod rootless;
 mod seccomp;
 mod security;
 mod settings;
+mod sysctls;
 mod systemd;
 mod wrong;
