@@ -362,6 +362,11 @@ mod tests {
                 r#""scheduler":{"policy":"X"}"#,
                 "scheduler.policy: invalid scheduler policy: X, expected one of SCHED_OTHER, ",
             ),
+            ("process", r#""scheduler":{}"#, "scheduler.policy: scheduler policy is required, expected one of SCHED_"),
+            ("process", r#""scheduler":{"policy":""}"#, "scheduler.policy: scheduler policy is required"),
+            ("process", r#""ioPriority":{"priority":1}"#, "ioPriority.class: invalid ioPriority.Class: \"\", expected"),
+            ("linux", r#""personality":{}"#, "personality.domain: invalid personality domain , expected"),
+            ("linux", r#""memoryPolicy":{}"#, "memoryPolicy.mode: invalid memory policy mode \"\", expected"),
             (
                 "process",
                 r#""scheduler":{"policy":"SCHED_RR","flags":["X"]}"#,

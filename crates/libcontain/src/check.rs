@@ -21,6 +21,7 @@ mod sysctl;
 mod tuning;
 
 pub use sysctl::path as sysctl_path;
+pub(crate) use sysctl::{namespace as sysctl_namespace, refused as sysctl_refused};
 
 use crate::error::{At, Level, Problem};
 use crate::host::Host;

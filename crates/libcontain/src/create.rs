@@ -403,12 +403,10 @@ fn acquire_one(plan: &Plan, dir: &StateDir, need: &Need, users: &[OwnedFd]) -> R
             Err(_) if plan.cgroup.tolerate_failure => open(need, Path::new("/dev/null"), OFlags::WRONLY),
             result => result,
         },
-        Open::Namespace { path, kind } => {
+        Open::Namespace { path, kind, unless_own } => {
             let fd = open(need, Path::new(OsStr::from_bytes(path.to_bytes())), OFlags::RDONLY)?;
-            if *kind == plan::NEWNS && is_own_mount_namespace(&fd) {
-                // Its root would be replaced for everybody in it, us and the host included.
-                let text = format!("{}: {path:?} is the runtime's own mount namespace", need.at);
-                return Err(Error::new(Kind::Config, text).with_at(need.at));
+            if let Some((at, text)) = unless_own.as_ref().filter(|_| is_own_namespace(&fd, *kind)) {
+                return Err(Error::new(Kind::Config, format!("{at}: {text}")).with_at(*at));
             }
             if sys::namespace_kind(fd.as_fd()) != Ok(*kind) {
                 let text = format!("{}: {path:?} is not a namespace of this type", need.at);
@@ -423,8 +421,9 @@ fn acquire_one(plan: &Plan, dir: &StateDir, need: &Need, users: &[OwnedFd]) -> R
     }
 }
 
-fn is_own_mount_namespace(fd: &OwnedFd) -> bool {
-    match (rustix::fs::fstat(fd), rustix::fs::stat(c"/proc/self/ns/mnt")) {
+/// Of the calling thread, which clones init: namespaces belong to threads.
+fn is_own_namespace(fd: &OwnedFd, kind: u64) -> bool {
+    match (rustix::fs::fstat(fd), rustix::fs::stat(format!("/proc/thread-self/ns/{}", plan::namespace_file(kind)))) {
         (Ok(given), Ok(own)) => (given.st_dev, given.st_ino) == (own.st_dev, own.st_ino),
         _ => false,
     }

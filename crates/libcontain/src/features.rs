@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::hook_state::SPEC_VERSION;
-use crate::plan::{annotations, mount_options, seccomp};
+use crate::plan::{annotations, mount_options, seccomp, tuning};
 
 /// The oldest runtime-spec whose configs are accepted.
 const SPEC_VERSION_MIN: &str = "1.0.0";
@@ -37,6 +37,7 @@ struct Linux {
     apparmor: Enabled,
     selinux: Enabled,
     intel_rdt: IntelRdt,
+    memory_policy: MemoryPolicy,
     mount_extensions: MountExtensions,
     net_devices: Enabled,
 }
@@ -68,6 +69,12 @@ struct MountExtensions {
 }
 
 #[derive(Debug, Clone, Serialize)]
+struct MemoryPolicy {
+    modes: &'static [&'static str],
+    flags: &'static [&'static str],
+}
+
+#[derive(Debug, Clone, Serialize)]
 struct IntelRdt {
     enabled: bool,
     schemata: bool,
@@ -79,7 +86,6 @@ struct Enabled {
     enabled: bool,
 }
 
-const NO: Enabled = Enabled { enabled: false };
 const YES: Enabled = Enabled { enabled: true };
 
 /// In the order of a container's life.
@@ -129,6 +135,7 @@ fn linux() -> Linux {
         apparmor: YES,
         selinux: YES,
         intel_rdt: IntelRdt { enabled: true, schemata: true, monitoring: true },
+        memory_policy: MemoryPolicy { modes: &tuning::MEMORY_MODES, flags: &tuning::MEMORY_FLAGS },
         mount_extensions: MountExtensions { idmap: YES },
         net_devices: YES,
     }
@@ -186,6 +193,8 @@ mod tests {
             ("/linux/mountExtensions/idmap/enabled", serde_json::json!(true)),
             ("/linux/cgroup/systemdUser", serde_json::json!(false)),
             ("/linux/intelRdt", serde_json::json!({"enabled": true, "schemata": true, "monitoring": true})),
+            ("/linux/memoryPolicy/modes/3", serde_json::json!("MPOL_LOCAL")),
+            ("/linux/memoryPolicy/flags/2", serde_json::json!("MPOL_F_STATIC_NODES")),
             ("/linux/netDevices/enabled", serde_json::json!(true)),
             ("/linux/seccomp/enabled", serde_json::json!(true)),
             ("/annotations/org.opencontainers.runc.checkpoint.enabled", serde_json::json!("false")),

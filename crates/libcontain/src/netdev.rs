@@ -17,7 +17,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use rustix::thread::LinkNameSpaceType;
 
 use self::message::{Address, Link, Reply, Request, UP, flag, ifla, kind};
-use crate::error::{At, Error, Kind, errno_text};
+use crate::error::{At, Error, errno_text};
 use crate::plan::NetDevice;
 
 const AT: At = At::field("linux.netDevices");
@@ -61,11 +61,6 @@ impl Transfer {
     pub fn open(pid: u32) -> Result<Transfer> {
         let host = Side::own().map_err(|errno| failed("opening the runtime's network namespace", errno))?;
         let container = Side::of(pid).map_err(|errno| failed("opening the container's network namespace", errno))?;
-        let identity = |side: &Side| rustix::fs::fstat(&side.namespace).map(|stat| (stat.st_dev, stat.st_ino));
-        if identity(&host) == identity(&container) {
-            let text = "unable to move network devices without a NET namespace: the container's is the runtime's own";
-            return Err(Error::new(Kind::Config, format!("{AT}: {text}")).with_at(AT));
-        }
         Ok(Transfer { host, container, devices: Vec::new() })
     }
 

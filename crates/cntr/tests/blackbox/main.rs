@@ -46,5 +46,6 @@ mod rootless;
 mod seccomp;
 mod security;
 mod settings;
+mod sysctls;
 mod systemd;
 mod wrong;

@@ -12,14 +12,14 @@ use crate::namespaces::{Holder, in_user_namespace, join};
 use crate::support::{Cmd, Output, Sandbox, bundle, have, host, read, root, wait_for, words};
 
 /// A network namespace in the part of the host's.
-struct Net {
+pub(crate) struct Net {
     _holder: Holder,
     path: String,
 }
 
 impl Net {
     /// Each line is one command of ip(8).
-    fn with(commands: &str) -> Self {
+    pub fn with(commands: &str) -> Self {
         let holder = Holder::new(&["-n"]);
         let net = Net { path: holder.path("net"), _holder: holder };
         for line in commands.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -34,7 +34,7 @@ impl Net {
     }
 
     /// The runtime as a process of that host.
-    fn verb(&self, sandbox: &Sandbox, verb: &str) -> Cmd {
+    pub fn verb(&self, sandbox: &Sandbox, verb: &str) -> Cmd {
         sandbox.verb(&[verb]).wrapped(&["nsenter", &format!("--net={}", self.path), "--"])
     }
 
@@ -83,7 +83,7 @@ fn config(sandbox: &Sandbox, devices: Value, script: &str) -> Value {
     config
 }
 
-fn ready() -> bool {
+pub(crate) fn ready() -> bool {
     root() && have("ip") && have("nsenter")
 }
 

@@ -221,3 +221,170 @@ fn other_annotations_mean_nothing() {
     assert_eq!(state["bundle"], sandbox.bundle().to_str().unwrap());
     sandbox.verb(&["delete", "--force"]).ok();
 }
+
+/// Nice value and policy (fields 19 and 41) of a program that is init itself, and what else it prints.
+fn scheduled(scheduler: &Value, edit: impl FnOnce(&mut Value)) -> Output {
+    let sandbox = prepared("", |c| {
+        c["process"]["args"] = json!(["/bin/cut", "-d", " ", "-f", "19,40,41", "/proc/self/stat"]);
+        c["process"]["scheduler"] = scheduler.clone();
+        edit(c);
+    });
+    let out = sandbox.verb(&["run"]).run();
+    sandbox.assert_clean();
+    out
+}
+
+#[test]
+fn scheduling_policies() {
+    if !root() {
+        return;
+    }
+    let fork = "SCHED_FLAG_RESET_ON_FORK";
+    for (scheduler, seen) in [
+        (json!({ "policy": "SCHED_OTHER", "nice": -5 }), "-5 0 0"),
+        (json!({ "policy": "SCHED_OTHER", "nice": 19, "flags": [fork] }), "19 0 0"),
+        (json!({ "policy": "SCHED_BATCH", "nice": 3 }), "3 0 3"),
+        (json!({ "policy": "SCHED_IDLE" }), "0 0 5"),
+        (json!({ "policy": "SCHED_FIFO", "priority": 7 }), "0 7 1"),
+        (json!({ "policy": "SCHED_RR", "priority": 1, "flags": [fork] }), "0 1 2"),
+        (
+            json!({ "policy": "SCHED_DEADLINE", "runtime": 1_000_000, "deadline": 50_000_000, "period": 100_000_000 }),
+            "0 0 6",
+        ),
+    ] {
+        let out = scheduled(&scheduler, |c| {
+            // a v1 cgroup has no time for real-time processes unless it is given some (CONFIG_RT_GROUP_SCHED)
+            if std::path::Path::new("/sys/fs/cgroup/cpu/cpu.rt_runtime_us").exists() {
+                let time = json!({ "realtimeRuntime": 5000, "realtimePeriod": 1_000_000 });
+                c["linux"]["resources"]["cpu"] = time;
+            }
+        });
+        assert_eq!(out.stdout, format!("{seen}\n"), "{scheduler}: {out:#?}");
+    }
+}
+
+/// What check cannot know, the kernel says, and the place is told; a policy that has no CPUs of its own is put in words.
+#[test]
+fn scheduling_that_the_kernel_refuses() {
+    if !root() {
+        return;
+    }
+    let deadline =
+        json!({ "policy": "SCHED_DEADLINE", "runtime": 1_000_000, "deadline": 50_000_000, "period": 100_000_000 });
+    for scheduler in [
+        json!({ "policy": "SCHED_FIFO", "priority": 0 }),
+        json!({ "policy": "SCHED_FIFO", "priority": 100 }),
+        json!({ "policy": "SCHED_FIFO", "priority": -1 }),
+        json!({ "policy": "SCHED_DEADLINE", "runtime": 9, "deadline": 5 }),
+        json!({ "policy": "SCHED_ISO" }),
+    ] {
+        let out = scheduled(&scheduler, |_| {});
+        assert!(says(&out, "process.scheduler: sched_setattr: invalid argument"), "{scheduler}: {out:#?}");
+    }
+    if host("nproc", &[]).trim() != "1" {
+        let out = scheduled(&deadline, |c| c["linux"]["resources"]["cpu"] = json!({ "cpus": "0", "mems": "0" }));
+        assert!(says(&out, "process scheduler can't be used together with AllowedCPUs"), "{out:#?}");
+    }
+    refused(|c| c["process"]["scheduler"] = json!({}), "scheduler policy is required");
+    refused(|c| c["process"]["scheduler"] = json!({ "policy": "SCHED_FUN" }), "invalid scheduler policy: SCHED_FUN");
+}
+
+#[test]
+fn io_priorities() {
+    if !root() {
+        return;
+    }
+    for (class, priority, seen) in [
+        ("RT", 0, "realtime: prio 0"),
+        ("RT", 7, "realtime: prio 7"),
+        ("BE", 3, "best-effort: prio 3"),
+        ("IDLE", 0, "idle"),
+    ] {
+        let sandbox = prepared("busybox ionice -p 1; busybox ionice -p $$", |c| {
+            c["process"]["ioPriority"] = json!({ "class": format!("IOPRIO_CLASS_{class}"), "priority": priority });
+        });
+        assert_eq!(sandbox.run_ok().stdout, format!("{seen}\n{seen}\n"));
+    }
+    let io = |class: &str, priority: i32| json!({ "class": class, "priority": priority });
+    refused(|c| c["process"]["ioPriority"] = io("IOPRIO_CLASS_BE", 8), "invalid ioPriority.Priority: 8");
+    refused(|c| c["process"]["ioPriority"] = io("IOPRIO_CLASS_X", 0), "invalid ioPriority.Class: \"IOPRIO_CLASS_X\"");
+}
+
+#[test]
+fn personalities() {
+    if !root() {
+        return;
+    }
+    let script = "cat /proc/self/personality";
+    for (domain, seen) in [("LINUX", "00000000\n"), ("LINUX32", "00000008\n")] {
+        let sandbox = prepared(script, |c| c["linux"]["personality"] = json!({ "domain": domain }));
+        let out = sandbox.run_ok();
+        assert_eq!((out.stdout.as_str(), out.stderr.as_str()), (seen, ""));
+    }
+    let flags = json!({ "domain": "LINUX", "flags": ["ADDR_NO_RANDOMIZE"] });
+    let out = prepared(script, |c| c["linux"]["personality"] = flags.clone()).run_ok();
+    assert_eq!(out.stdout, "00000000\n");
+    assert!(says(&out, "level=warning") && says(&out, "personality flags are not supported at this time"), "{out:#?}");
+    refused(|c| c["linux"]["personality"] = json!({ "domain": "VAX" }), "invalid personality domain VAX");
+}
+
+#[test]
+fn memory_policies() {
+    if !root() || !std::path::Path::new("/proc/self/numa_maps").exists() {
+        return;
+    }
+    let run = |policy: &Value| {
+        let sandbox = prepared("head -n 1 /proc/self/numa_maps", |c| c["linux"]["memoryPolicy"] = policy.clone());
+        let out = sandbox.verb(&["run"]).run();
+        sandbox.assert_clean();
+        out
+    };
+    for (policy, seen) in [
+        (json!({ "mode": "MPOL_DEFAULT" }), "default"),
+        (json!({ "mode": "MPOL_LOCAL" }), "local"),
+        (json!({ "mode": "MPOL_BIND", "nodes": "0" }), "bind:0"),
+        (json!({ "mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES"] }), "bind=static:0"),
+        (json!({ "mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_RELATIVE_NODES"] }), "bind=relative:0"),
+        (json!({ "mode": "MPOL_INTERLEAVE", "nodes": "0" }), "interleave:0"),
+        (json!({ "mode": "MPOL_PREFERRED", "nodes": "0" }), "prefer:0"),
+        (json!({ "mode": "MPOL_PREFERRED" }), "local"),
+        (json!({ "mode": "MPOL_PREFERRED_MANY", "nodes": "0" }), "prefer (many):0"),
+    ] {
+        let out = run(&policy);
+        assert!(out.stdout.split_once(' ').is_some_and(|(_, rest)| rest.starts_with(seen)), "{policy}: {out:#?}");
+    }
+    // no such node, flags that exclude each other
+    for policy in [
+        json!({ "mode": "MPOL_BIND", "nodes": "1023" }),
+        json!({ "mode": "MPOL_BIND", "nodes": "5000" }),
+        json!({ "mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES", "MPOL_F_RELATIVE_NODES"] }),
+    ] {
+        let out = run(&policy);
+        assert!(says(&out, "linux.memoryPolicy: set_mempolicy: invalid argument"), "{policy}: {out:#?}");
+    }
+    let nodes = "invalid memory policy nodes \"70000\"";
+    refused(|c| c["linux"]["memoryPolicy"] = json!({ "mode": "MPOL_BIND", "nodes": "70000" }), nodes);
+}
+
+/// Told, and the container runs all the same.
+#[test]
+fn capabilities_that_cannot_be_given_are_told() {
+    if !root() {
+        return;
+    }
+    let sandbox = prepared("grep -E '^Cap(Eff|Amb):' /proc/self/status", |c| {
+        let some = json!(["CAP_KILL", "CAP_BOGUS", "CAP_CHOWN"]);
+        c["process"]["capabilities"] = json!({
+            "bounding": some, "permitted": some, "effective": some, "inheritable": ["CAP_KILL"], "ambient": ["CAP_CHOWN", "CAP_KILL"],
+        });
+    });
+    let out = sandbox.run_ok();
+    let caps: Vec<&str> = out.stdout.split_whitespace().collect();
+    assert_eq!(caps, ["CapEff:", "0000000000000021", "CapAmb:", "0000000000000020"], "{out:#?}");
+    for text in [
+        "can't raise ambient capability CAP_CHOWN: operation not permitted",
+        "ignoring unknown or unavailable capabilities: [CAP_BOGUS]",
+    ] {
+        assert!(says(&out, text) && says(&out, "level=warning"), "{text}: {out:#?}");
+    }
+}

@@ -22,11 +22,15 @@ use std::fmt;
 /// sensible comes of it, such as an empty `cwd`, the checks say so, together with whatever else they find.
 const ABSENT: &[(&str, &str, &str)] = &[
     ("Hook", "path", "\"\""),
+    ("LinuxIOPriority", "class", "\"\""),
+    ("LinuxMemoryPolicy", "mode", "\"\""),
+    ("LinuxPersonality", "domain", "\"\""),
     ("LinuxSeccompArg", "index", "0"),
     ("LinuxSeccompArg", "value", "0"),
     ("Mount", "destination", "\"\""),
     ("Process", "cwd", "\"\""),
     ("Process", "user", "{}"),
+    ("Scheduler", "policy", "\"\""),
 ];
 
 /// How to refuse a word that an enum does not hold, by the type of the enum or, before that, of its owner; `@`
@@ -47,6 +51,9 @@ const WORDS: &[(&str, &str)] = &[
     ("MemoryPolicyModeType", "invalid memory policy mode \"@\""),
     ("PosixRlimitType", "wrong rlimit value: @"),
 ];
+
+/// How to refuse no word at all, where runc has a text of its own for that.
+const NO_WORD: (&str, &str) = ("LinuxSchedulerPolicy", "scheduler policy is required");
 
 /// Words of the spec that oci-spec 0.10 spells differently: (type, spec, oci-spec).
 const SPELLINGS: &[(&str, &str, &str)] = &[
@@ -437,7 +444,8 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Struct<'_, V> {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
         let pass = self.pass.with(map);
-        let members = Members { pass, owner: self.name, fields: self.fields, met: [0; 32], now: Value::Default("") };
+        let members =
+            Members { pass, owner: self.name, fields: self.fields, met: [0; 32], now: Value::Default("", "") };
         self.pass.de.visit_map(members).inspect_err(|_| self.pass.walk.failed(self.pass.place, None))
     }
 }
@@ -454,8 +462,12 @@ struct Members<'p, A> {
 }
 
 enum Value {
-    Document { name: &'static str, ordinal: u32 },
-    Default(&'static str),
+    Document {
+        name: &'static str,
+        ordinal: u32,
+    },
+    /// Name and zero value.
+    Default(&'static str, &'static str),
 }
 
 impl<A> Members<'_, A> {
@@ -520,7 +532,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'_, A> {
             Some(name) => name,
             None => match self.absent() {
                 Some((name, value)) => {
-                    self.now = Value::Default(value);
+                    self.now = Value::Default(name, value);
                     name
                 }
                 None => return Ok(None),
@@ -537,9 +549,14 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'_, A> {
                 value_of(de, seed, &place, walk, ordinal)
             }
             // serde_json again, so that no type is compiled for a second parser.
-            Value::Default(text) => {
+            Value::Default(name, text) => {
+                let place = place.member(self.owner, name);
                 let mut parser = serde_json::Deserializer::from_str(text);
-                seed.deserialize(Pass { de: &mut parser, place, walk }).map_err(de::Error::custom)
+                seed.deserialize(Pass { de: &mut parser, place: &place, walk }).map_err(|error| {
+                    walk.failed(&place, None);
+                    // Its position is one in the zero value.
+                    de::Error::custom(error.to_string().split(" at line ").next().unwrap_or_default())
+                })
             }
         }
     }
@@ -595,7 +612,11 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Word<V> {
             return self.visitor.visit_enum((*ours).into_deserializer());
         }
         let row = WORDS.iter().find(|(name, _)| *name == self.owner || *name == self.name);
-        let pattern = row.map_or("unknown word \"@\"", |(_, text)| text);
+        let pattern = match row {
+            _ if word.is_empty() && self.name == NO_WORD.0 => NO_WORD.1,
+            Some((_, text)) => text,
+            None => "unknown word \"@\"",
+        };
         let mut text = pattern.replacen('@', &super::shown(word), 1);
         if self.variants.len() <= 16 {
             text = format!("{text}, expected one of {}", self.variants.join(", "));

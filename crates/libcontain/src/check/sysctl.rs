@@ -74,23 +74,38 @@ pub(super) fn keys(c: &Ctx<'_>, out: &mut Problems) {
 
 /// Why a setting may not be made: mostly because it would be made for the host.
 fn refusal(c: &Ctx<'_>, key: &str, path: &str) -> Option<String> {
-    let key = quoted(key);
+    match namespace(path) {
+        Some(kind) if c.has(kind) => None,
+        kind => Some(refused(key, path, kind)),
+    }
+}
+
+/// The kind of namespace that a setting belongs to, by its path below /proc/sys.
+pub(crate) fn namespace(path: &str) -> Option<LinuxNamespaceType> {
     let (first, rest) = path.split_once('/').unwrap_or((path, ""));
-    let ipc = (first == "kernel" && IPC.contains(&rest)) || (first == "fs" && rest.starts_with("mqueue/"));
     match (first, rest) {
-        _ if ipc => {
-            (!c.has(LinuxNamespaceType::Ipc)).then(|| format!("sysctl {key} is not allowed in the hosts ipc namespace"))
+        ("kernel", name) if IPC.contains(&name) => Some(LinuxNamespaceType::Ipc),
+        ("fs", name) if name.starts_with("mqueue/") => Some(LinuxNamespaceType::Ipc),
+        ("net", name) if !name.is_empty() => Some(LinuxNamespaceType::Network),
+        ("user", name) if !name.is_empty() => Some(LinuxNamespaceType::User),
+        ("kernel", "domainname") => Some(LinuxNamespaceType::Uts),
+        _ => None,
+    }
+}
+
+/// What is said of a setting without a namespace of its kind.
+pub(crate) fn refused(key: &str, path: &str, kind: Option<LinuxNamespaceType>) -> String {
+    let quoted = quoted(key);
+    match kind {
+        Some(LinuxNamespaceType::Ipc) => format!("sysctl {quoted} is not allowed in the hosts ipc namespace"),
+        Some(LinuxNamespaceType::Network) => format!("sysctl {quoted} not allowed in host network namespace"),
+        Some(LinuxNamespaceType::User) => {
+            format!("setting ucounts without a user namespace not allowed: {}", quoted.trim_matches('"'))
         }
-        ("net", name) if !name.is_empty() => {
-            (!c.has(LinuxNamespaceType::Network)).then(|| format!("sysctl {key} not allowed in host network namespace"))
+        _ if path == "kernel/hostname" => {
+            format!("sysctl {quoted} is not allowed as it conflicts with the OCI \"hostname\" field")
         }
-        ("user", name) if !name.is_empty() => (!c.has(LinuxNamespaceType::User))
-            .then(|| format!("setting ucounts without a user namespace not allowed: {}", key.trim_matches('"'))),
-        ("kernel", "domainname") if c.has(LinuxNamespaceType::Uts) => None,
-        ("kernel", "hostname") => {
-            Some(format!("sysctl {key} is not allowed as it conflicts with the OCI \"hostname\" field"))
-        }
-        _ => Some(format!("sysctl {key} is not in a separate kernel namespace")),
+        _ => format!("sysctl {quoted} is not in a separate kernel namespace"),
     }
 }
 

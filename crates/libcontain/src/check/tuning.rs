@@ -2,6 +2,7 @@
 
 use super::{Ctx, Problems, quoted};
 use crate::error::{At, Problem};
+use crate::plan::tuning::MAX_NODES;
 use crate::spec::{LinuxSchedulerPolicy as Policy, MemoryPolicyModeType as Mode};
 
 const PROCESS: &str = "config.md#linux-process";
@@ -96,7 +97,7 @@ fn count_nodes(list: &str) -> Option<u64> {
     for part in list.trim().split(',').filter(|_| !list.trim().is_empty()) {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let (first, last): (u32, u32) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
-        nodes += u64::from(last.checked_sub(first)?) + 1;
+        nodes += u64::from(last.checked_sub(first).filter(|_| last < MAX_NODES)?) + 1;
     }
     Some(nodes)
 }
@@ -181,6 +182,8 @@ mod tests {
             ("MPOL_INTERLEAVE", "0-3,7", ""),
             ("MPOL_BIND", "3-0", "invalid memory policy nodes \"3-0\": expected a list such as \"0-3,7\""),
             ("MPOL_BIND", "0,", "invalid memory policy nodes \"0,\": expected a list such as \"0-3,7\""),
+            ("MPOL_BIND", "1024", ""),
+            ("MPOL_BIND", "0-65536", "invalid memory policy nodes \"0-65536\": expected a list such as \"0-3,7\""),
             ("MPOL_BIND", "x", "invalid memory policy nodes \"x\": expected a list such as \"0-3,7\""),
         ];
         for (mode, nodes, expected) in table {

@@ -35,7 +35,8 @@ use crate::error::{At, Level, Problem};
 use crate::host::Host;
 use crate::kernel::Call;
 
-pub(crate) use self::libc_flag::{NEWNS, NEWTIME, NEWUSER};
+pub(crate) use self::libc_flag::{NEWTIME, NEWUSER};
+pub(crate) use self::namespaces::file as namespace_file;
 pub(crate) use self::rootfs::NOTIFY_SOCKET;
 pub(crate) use self::show::namespaces as namespace_names;
 

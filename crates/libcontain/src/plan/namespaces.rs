@@ -6,6 +6,7 @@
 //! init's parent all the same). Otherwise the first process is init.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::CStr;
 use std::path::PathBuf;
 
 use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, LinuxTimeOffset, Spec};
@@ -93,6 +94,20 @@ const fn flag(kind: LinuxNamespaceType) -> u64 {
     }
 }
 
+/// The name of a kind in `/proc/PID/ns`.
+pub(crate) const fn file(kind: u64) -> &'static str {
+    match kind {
+        NEWNS => "mnt",
+        NEWCGROUP => "cgroup",
+        NEWUTS => "uts",
+        NEWIPC => "ipc",
+        NEWUSER => "user",
+        NEWPID => "pid",
+        NEWNET => "net",
+        _ => "time",
+    }
+}
+
 impl Planner<'_> {
     pub(super) fn namespaces(&mut self) {
         let user = self.ns.is_new(NEWUSER) || self.ns.is_joined(NEWUSER);
@@ -176,7 +191,28 @@ impl Planner<'_> {
         let path = self.ns.path(kind)?.to_vec();
         let at = At::item("linux.namespaces[#].path", self.ns.index(kind));
         let path = self.text(at, path);
-        Some(self.need(at, Open::Namespace { path, kind }))
+        let unless_own = self.unless_own(kind, at, &path);
+        Some(self.need(at, Open::Namespace { path, kind, unless_own }))
+    }
+
+    /// Why a joined namespace must not be the runtime's own: what is done in it would be done to the host.
+    fn unless_own(&self, kind: u64, at: At, path: &CStr) -> Option<(At, String)> {
+        let linux = self.spec.linux().as_ref()?;
+        if kind == NEWNS {
+            // Its root would be replaced for everybody in it, us and the host included.
+            return Some((at, format!("{path:?} is the runtime's own mount namespace")));
+        }
+        if kind == NEWNET && linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty()) {
+            let text = "unable to move network devices without a NET namespace: the container's is the runtime's own";
+            return Some((At::field("linux.netDevices"), text.into()));
+        }
+        let refused = |key: &String| {
+            let path = crate::check::sysctl_path(key).ok()?;
+            let of = crate::check::sysctl_namespace(&path).filter(|of| flag(*of) == kind)?;
+            Some(crate::check::sysctl_refused(key, &path, Some(of)))
+        };
+        let text = linux.sysctl().iter().flat_map(|map| map.keys()).filter_map(refused).min()?;
+        Some((At::field("linux.sysctl"), text))
     }
 
     fn maps(&mut self) {

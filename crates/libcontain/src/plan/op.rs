@@ -65,6 +65,8 @@ pub enum Open {
         path: CString,
         /// `CLONE_NEW*`.
         kind: u64,
+        /// Where and why the runtime's own is refused.
+        unless_own: Option<(At, String)>,
     },
     /// The exec FIFO of the state directory, `O_PATH`.
     ExecFifo,

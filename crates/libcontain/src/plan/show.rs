@@ -127,7 +127,7 @@ impl fmt::Display for Open {
             }
             Open::CgroupTree(dir) => write!(f, "tree of cgroup directory {dir}"),
             Open::CgroupTasks(dir) => write!(f, "tasks of cgroup directory {dir}"),
-            Open::Namespace { path, kind } => write!(f, "namespace {} {}", namespaces(*kind), text(path)),
+            Open::Namespace { path, kind, .. } => write!(f, "namespace {} {}", namespaces(*kind), text(path)),
             Open::ExecFifo => f.write_str("exec.fifo"),
             Open::Memfd => f.write_str("memfd"),
             Open::HookOutput(path) => write!(f, "append to {}", text(path)),

@@ -10,10 +10,10 @@ use oci_spec::runtime::{
 use super::{Op, Planner};
 use crate::error::{At, Problem};
 
-/// Nodes beyond this number are no machine's; the kernel's own limit is 1024.
-const MAX_NODES: u32 = 1 << 16;
+/// No machine has so many nodes, nor does any kernel know so many; today's limit is 1024, and the kernel's to say.
+pub(crate) const MAX_NODES: u32 = 1 << 16;
 
-/// `struct sched_attr` of `sched_setattr(2)`, without its size and the utilization clamps.
+/// `struct sched_attr` of `sched_setattr(2)`, without its size and the values of the utilization clamps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scheduler {
     /// `SCHED_*`.
@@ -27,6 +27,20 @@ pub struct Scheduler {
     /// Nanoseconds, for `SCHED_DEADLINE`: runtime, deadline, period.
     pub times: [u64; 3],
 }
+
+/// The words of `linux.memoryPolicy.mode`.
+pub const MEMORY_MODES: [&str; 7] = [
+    "MPOL_BIND",
+    "MPOL_DEFAULT",
+    "MPOL_INTERLEAVE",
+    "MPOL_LOCAL",
+    "MPOL_PREFERRED",
+    "MPOL_PREFERRED_MANY",
+    "MPOL_WEIGHTED_INTERLEAVE",
+];
+
+/// The words of `linux.memoryPolicy.flags`.
+pub const MEMORY_FLAGS: [&str; 3] = ["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"];
 
 /// Arguments of `set_mempolicy(2)`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,7 +152,7 @@ fn node_mask(list: &str) -> Vec<u64> {
     for part in list.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let (Ok(first), Ok(last)) = (first.trim().parse::<u32>(), last.trim().parse::<u32>()) else { continue };
-        for node in first..=last.min(MAX_NODES) {
+        for node in first..=last.min(MAX_NODES - 1) {
             let word = usize::try_from(node / u64::BITS).unwrap_or(0);
             mask.resize(mask.len().max(word + 1), 0);
             if let Some(word) = mask.get_mut(word) {
@@ -167,6 +181,15 @@ mod tests {
             assert_eq!(node_mask(list), mask, "{list:?}");
         }
         assert!(node_mask("0-4294967295").len() <= 1025, "a list cannot take the memory of the machine");
+    }
+
+    #[test]
+    fn words_are_all_that_are_known() {
+        let modes = MEMORY_MODES.map(|word| memory_policy(&parsed(json!({"mode": word}))).mode);
+        assert_eq!(modes, [2, 0, 3, 4, 1, 5, 6]);
+        let flags =
+            MEMORY_FLAGS.map(|word| memory_policy(&parsed(json!({"mode": "MPOL_DEFAULT", "flags": [word]}))).mode);
+        assert_eq!(flags, [1 << 13, 1 << 14, 1 << 15]);
     }
 
     #[test]

@@ -271,7 +271,8 @@ pub(crate) fn setresuid(uid: u32) -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) }).map(drop)
 }
 
-/// `sched_setattr(2)` of this thread, Linux 3.14.
+/// `sched_setattr(2)` of this thread, Linux 3.14; with utilization clamps, Linux 5.3. The config has flags for those and
+/// no values, which are 0 then, as runc's.
 pub(crate) fn sched_setattr(scheduler: &Scheduler) -> Result<()> {
     #[repr(C)]
     struct SchedAttr {
@@ -281,11 +282,12 @@ pub(crate) fn sched_setattr(scheduler: &Scheduler) -> Result<()> {
         nice: i32,
         priority: u32,
         times: [u64; 3],
+        clamps: [u32; 2],
     }
-    const SIZE: u32 = 48; // SCHED_ATTR_SIZE_VER0
+    const SIZE: u32 = 56; // SCHED_ATTR_SIZE_VER1
     const { assert!(size_of::<SchedAttr>() == SIZE as usize) };
     let Scheduler { policy, flags, nice, priority, times } = *scheduler;
-    let attr = SchedAttr { size: SIZE, policy, flags, nice, priority, times };
+    let attr = SchedAttr { size: SIZE, policy, flags, nice, priority, times, clamps: [0; 2] };
     // SAFETY: the kernel reads as many bytes as `size` says.
     check(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attr, 0) }).map(drop)
 }
