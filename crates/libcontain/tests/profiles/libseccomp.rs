@@ -144,7 +144,7 @@ fn real_profiles_equal_libseccomp() {
     for (name, json) in REAL {
         let profile = libseccomp.known(&parse(json));
         let vectors = vectors(&profile, 60);
-        let theirs = libseccomp.programs(&[profile.clone()], spec::Arch::ScmpArchX86_64).remove(0).unwrap();
+        let theirs = libseccomp.programs(std::slice::from_ref(&profile), spec::Arch::ScmpArchX86_64).remove(0).unwrap();
         let found = libseccomp_differs(&profile, Arch::X86_64, &theirs, |_, arch| all_numbers(arch), &vectors);
         assert!(found.is_empty(), "{name}: {}", found.join("\n"));
         let ours = compiled(&profile, Arch::X86_64).program.len();
@@ -167,7 +167,7 @@ fn real_profiles_equal_libseccomp_elsewhere() {
             value["architectures"] = serde_json::json!(listed);
             let profile: LinuxSeccomp = serde_json::from_value(value).unwrap();
             let vectors = vectors(&profile, 20);
-            let theirs = libseccomp.programs(&[profile.clone()], token).remove(0).unwrap();
+            let theirs = libseccomp.programs(std::slice::from_ref(&profile), token).remove(0).unwrap();
             let found = libseccomp_differs(&profile, native, &theirs, |_, arch| all_numbers(arch), &vectors);
             let few: Vec<&str> = found.iter().take(20).map(String::as_str).collect();
             assert!(found.is_empty(), "{name} {native:?}: {} of {}", few.join("\n"), found.len());
