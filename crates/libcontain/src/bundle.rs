@@ -53,6 +53,20 @@ impl Bundle {
             Ok(found) if !found.is_dir() => chdir(&io::Error::from_raw_os_error(libc::ENOTDIR)),
             Ok(_) => error,
         })?;
+        Bundle::decode(dir, config)
+    }
+
+    /// A bundle whose `config.json` the caller has read. Relative paths of the config are taken from `dir`.
+    ///
+    /// # Errors
+    /// When it is not a config. The text names the place and line.
+    pub fn from_bytes(dir: impl Into<PathBuf>, config: impl Into<Vec<u8>>) -> Result<Self, Error> {
+        let dir = dir.into();
+        let dir = std::path::absolute(&dir).unwrap_or(dir);
+        Ok(Bundle::decode(dir, config.into())?)
+    }
+
+    fn decode(dir: PathBuf, config: Vec<u8>) -> Result<Self, BundleError> {
         let (spec, warnings) = from_json("config.json", &config)?;
         Ok(Bundle { dir, spec, config, warnings })
     }

@@ -1,6 +1,7 @@
-// Builds filters with libseccomp for tests/seccomp_libseccomp.rs. Standard input, one word list per line:
-//   begin ACTION | arch TOKEN | rule ACTION NAME [INDEX OP VALUE VALUE]... | end
-// Numbers are decimal. After each `end` one line goes out: the program in hex, or `error ERRNO`.
+// Builds filters with libseccomp for tests/seccomp.rs. Standard input, one word list per line:
+//   begin ACTION | native TOKEN | arch TOKEN | rule ACTION NAME [INDEX OP VALUE VALUE]... | end
+// Numbers are decimal; `native` stands for another machine than this one. After each `end` one line goes out: the program
+// in hex, or `error ERRNO`. With arguments: those of them that are names of calls, one per line.
 #include <errno.h>
 #include <seccomp.h>
 #include <stdio.h>
@@ -40,7 +41,12 @@ static void print_program(scmp_filter_ctx filter) {
 	fclose(file);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+	for (int i = 1; i < argc; i++)
+		if (seccomp_syscall_resolve_name(argv[i]) != __NR_SCMP_ERROR)
+			puts(argv[i]);
+	if (argc > 1)
+		return 0;
 	char line[4096];
 	scmp_filter_ctx filter = NULL;
 	int rc = 0;
@@ -53,6 +59,12 @@ int main(void) {
 			int added = seccomp_arch_add(filter, strtoul(strtok(NULL, " \n"), NULL, 10));
 			if (added < 0 && added != -EEXIST && rc == 0)
 				rc = added;
+		} else if (!strcmp(verb, "native")) {
+			uint32_t token = strtoul(strtok(NULL, " \n"), NULL, 10);
+			if (token != seccomp_arch_native()) {
+				seccomp_arch_add(filter, token);
+				seccomp_arch_remove(filter, SCMP_ARCH_NATIVE);
+			}
 		} else if (!strcmp(verb, "rule")) {
 			int added = add_rule(filter);
 			if (added < 0 && rc == 0)
