@@ -29,6 +29,7 @@ mod files;
 mod foreground;
 mod harness;
 mod hooks;
+mod joined;
 mod kernel;
 mod labels;
 mod lifecycle;
