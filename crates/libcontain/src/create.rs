@@ -174,6 +174,9 @@ impl Making<'_> {
             idmaps::write(container.pid(), maps, container.signal_mask()).map_err(|e| e.within(FRAME))?;
             container.go();
         }
+        if let Some(maps) = self.plan.spawn.joined_maps.as_ref().filter(|_| container.has_init()) {
+            idmaps::expect(container.pid(), maps).map_err(|e| e.within(FRAME))?;
+        }
         loop {
             if asked {
                 agent::await_answers(container)?;
@@ -364,6 +367,7 @@ fn clone_hint(fault: &Fault) -> &'static str {
             " (the cgroup may not be entered: cgroup.procs of the nearest one above it and the caller's is not the caller's to write)"
         }
         ("clone3" | "clone", libc::ENOSPC | libc::EUSERS) => " (a limit in /proc/sys/user/max_*_namespaces is reached)",
+        ("clone3" | "clone", libc::EINVAL) => " (a kind of namespace that isn't enabled in the kernel)",
         ("clone3" | "clone", libc::EPERM) => {
             " (namespaces need CAP_SYS_ADMIN or a user namespace, which kernel.unprivileged_userns_clone or \
              kernel.apparmor_restrict_unprivileged_userns may forbid to ordinary users)"

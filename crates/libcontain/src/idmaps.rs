@@ -9,10 +9,11 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use rustix::fs::CWD;
 use rustix::io::Errno;
 
 use crate::error::{At, Error, Kind, os_text};
-use crate::plan::{IdMap, Maps};
+use crate::plan::{IdMap, JoinedMaps, Maps, idmap};
 use crate::{hooks, sys, wait};
 
 /// Writes what the plan says for process `pid`. `mask` is the signal mask of programs.
@@ -26,6 +27,26 @@ pub(crate) fn write(pid: u32, maps: &Maps, mask: u64) -> Result<(), Error> {
     }
     one(gids, pid, "gid_map", &maps.gid, mask)?;
     one(At::field("linux.uidMappings"), pid, "uid_map", &maps.uid, mask)
+}
+
+/// Whether process `pid`, which has joined a user namespace, has these maps there. Seen from the runtime's user namespace,
+/// whose ids are the config's.
+///
+/// # Errors
+/// In runc's words.
+pub(crate) fn expect(pid: u32, maps: &JoinedMaps) -> Result<(), Error> {
+    for (at, file, expected) in
+        [(At::field("linux.uidMappings"), "uid_map", &maps.uid), (At::field("linux.gidMappings"), "gid_map", &maps.gid)]
+    {
+        // One that has died meanwhile has a better story to tell.
+        let Ok(text) = crate::small_file::read(CWD, format!("/proc/{pid}/{file}")) else { return Ok(()) };
+        if idmap::parse(&text) != *expected {
+            let text = "user namespaces enabled, but both namespace path and non-matching mapping specified -- you may only \
+                        provide one";
+            return Err(Error::new(Kind::Config, format!("{at}: {text}")).with_at(at));
+        }
+    }
+    Ok(())
 }
 
 fn one(at: At, pid: u32, file: &str, map: &IdMap, mask: u64) -> Result<(), Error> {

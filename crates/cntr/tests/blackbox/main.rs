@@ -31,6 +31,7 @@ mod foreground;
 mod harness;
 mod hooks;
 mod idmapped;
+mod joined;
 mod kernel;
 mod labels;
 mod lifecycle;

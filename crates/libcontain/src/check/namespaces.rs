@@ -101,14 +101,19 @@ pub(super) fn mappings_wanted(c: &Ctx<'_>, out: &mut Problems) {
 
 pub(super) fn mappings_used(c: &Ctx<'_>, out: &mut Problems) {
     let user = c.namespace(LinuxNamespaceType::User);
-    for (list, _, _) in lists(c).into_iter().filter(|(_, _, mappings)| !mappings.is_empty()) {
-        if user.is_none() {
+    let mut given = lists(c).into_iter().filter(|(_, _, mappings)| !mappings.is_empty());
+    if user.is_none() {
+        for (list, _, _) in given {
             let text = "user namespace mappings specified, but user namespace isn't enabled in the config";
             out.push(Problem::error(At::field(list), USER, text));
-        } else if user.and_then(join_path).is_some() {
-            let text = "not applied: the user namespace that is joined has its own";
-            out.push(Problem::warning(At::field(list), USER, text));
         }
+    } else if user.and_then(join_path).is_some()
+        && let Some((list, _, _)) = given.next()
+    {
+        // That they match is found out when the namespace has been joined.
+        let text = "config.json has both a userns path to join and a matching userns mapping specified -- you may only \
+                    provide one";
+        out.push(Problem::warning(At::field(list), USER, text));
     }
 }
 
@@ -262,11 +267,9 @@ mod tests {
         let text = "user namespace mappings specified, but user namespace isn't enabled in the config";
         let patch = json!({"linux": {"uidMappings": [one(0, 1, 1)]}});
         assert_eq!(found(patch), [format!("linux.uidMappings: {text}")]);
-        let text = "not applied: the user namespace that is joined has its own";
-        assert_eq!(
-            found(mapped("/ns", json!([one(0, 1, 1)]))),
-            [format!("warning: linux.uidMappings: {text}"), format!("warning: linux.gidMappings: {text}")]
-        );
+        let text = "config.json has both a userns path to join and a matching userns mapping specified -- you may only \
+                    provide one";
+        assert_eq!(found(mapped("/ns", json!([one(0, 1, 1)]))), [format!("warning: linux.uidMappings: {text}")]);
         assert_eq!(found(mapped("", json!([one(0, 1, 1)]))), Vec::<String>::new());
     }
 

@@ -24,6 +24,29 @@ pub fn text(mappings: &[LinuxIdMapping]) -> String {
     text
 }
 
+/// The same as numbers, in the order of the container ids: two lists that are equal then map alike.
+#[must_use]
+pub fn sorted(mappings: &[LinuxIdMapping]) -> Vec<[u32; 3]> {
+    let mut rows: Vec<_> = mappings.iter().map(|m| [m.container_id(), m.host_id(), m.size()]).collect();
+    rows.sort_unstable();
+    rows
+}
+
+/// What the kernel says in `uid_map`, as [`sorted`] has it; a line that is none is left out.
+#[must_use]
+pub fn parse(text: &str) -> Vec<[u32; 3]> {
+    let row = |line: &str| {
+        let mut numbers = line.split_whitespace().map(str::parse);
+        match [numbers.next(), numbers.next(), numbers.next()] {
+            [Some(Ok(container)), Some(Ok(host)), Some(Ok(size))] => Some([container, host, size]),
+            _ => None,
+        }
+    };
+    let mut rows: Vec<_> = text.lines().filter_map(row).collect();
+    rows.sort_unstable();
+    rows
+}
+
 /// What a container id is outside the namespace. Nothing when it is not mapped.
 #[must_use]
 pub fn host_id(mappings: &[LinuxIdMapping], container_id: u32) -> Option<u32> {
@@ -164,6 +187,15 @@ mod tests {
     fn text_is_what_the_kernel_reads() {
         assert_eq!(text(&list(&[(0, 100_000, 65536), (65536, 1000, 1)])), "0 100000 65536\n65536 1000 1\n");
         assert_eq!(text(&[]), "");
+    }
+
+    #[test]
+    fn maps_are_compared_in_the_order_of_ids() {
+        let rows = vec![[0, 100_000, 65536], [65536, 1000, 1]];
+        assert_eq!(sorted(&list(&[(65536, 1000, 1), (0, 100_000, 65536)])), rows);
+        assert_eq!(parse("     65536       1000          1\n         0     100000      65536\n"), rows);
+        assert_eq!(parse("\n1 2\n0 0 4294967295 \nx 1 1"), [[0, 0, u32::MAX]]);
+        assert_eq!(parse(""), sorted(&[]));
     }
 
     #[test]

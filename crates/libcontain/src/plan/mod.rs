@@ -95,6 +95,8 @@ pub struct Spawn {
     pub flags: u64,
     /// Id maps that the parent writes for the new user namespace.
     pub maps: Option<Maps>,
+    /// The id maps that the config expects of the user namespace that is joined.
+    pub joined_maps: Option<JoinedMaps>,
     /// Descriptors from 3 on that the program inherits.
     pub preserve_fds: u32,
     /// By clone(2), which makes no time namespace and puts nobody into a cgroup: there is no clone3(2).
@@ -119,6 +121,15 @@ pub struct IdMap {
     pub lines: String,
     /// `newuidmap(1)` or `newgidmap(1)`, which may map what the administrator gave the caller; `None`: the parent itself.
     pub program: Option<PathBuf>,
+}
+
+/// The id maps of a user namespace that is joined: container id, host id, count, by container id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JoinedMaps {
+    /// `uid_map`.
+    pub uid: Vec<[u32; 3]>,
+    /// `gid_map`.
+    pub gid: Vec<[u32; 3]>,
 }
 
 /// Plans a container, or says every reason why it cannot be made.

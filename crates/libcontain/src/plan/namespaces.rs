@@ -13,7 +13,7 @@ use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, LinuxTimeOffset, Spe
 
 use super::annotations;
 use super::libc_flag::{NEWCGROUP, NEWIPC, NEWNET, NEWNS, NEWPID, NEWTIME, NEWUSER, NEWUTS};
-use super::{Gate, IdMap, Maps, Op, Open, Planner, Slot, idmap};
+use super::{Gate, IdMap, JoinedMaps, Maps, Op, Open, Planner, Slot, idmap};
 use crate::error::At;
 
 /// The kinds in the order in which they are joined: the mount namespace last, because paths change with it.
@@ -125,6 +125,8 @@ impl Planner<'_> {
         self.spawn.flags = flags;
         if self.ns.is_new(NEWUSER) {
             self.maps();
+        } else if self.ns.is_joined(NEWUSER) {
+            self.joined_maps();
         }
         if !self.ns.needs_fork() {
             self.joins();
@@ -138,9 +140,17 @@ impl Planner<'_> {
     /// The offsets of a time namespace are fixed as soon as a process is in it, so it is not made by clone3(2)
     /// (time_namespaces(7)).
     pub(super) fn time_offsets(&mut self) {
-        if !self.makes_time_itself() {
-            return;
+        if self.makes_time_itself() && !self.gains_privilege() {
+            self.make_time();
         }
+    }
+
+    /// An ordinary user may make other namespaces only inside the new user namespace.
+    fn gains_privilege(&self) -> bool {
+        self.ns.is_new(NEWUSER) && !self.host.is_privileged()
+    }
+
+    fn make_time(&mut self) {
         let at = At::field("linux.timeOffsets");
         let sorted: BTreeMap<_, _> = self.offsets().into_iter().flatten().collect();
         let lines = sorted.into_iter().map(|(clock, offset)| {
@@ -231,7 +241,18 @@ impl Planner<'_> {
         let deny_setgroups = !may_gid && gid.program.is_none();
         self.spawn.maps = Some(Maps { uid, gid, deny_setgroups });
         self.step(at, Op::Gate(Gate::Map));
+        if self.makes_time_itself() && self.gains_privilege() {
+            self.make_time(); // while /proc/self is still the user's: another id makes it root's
+        }
         self.step(at, Op::BecomeRoot { keep_groups: annotations::keeps_groups(self.spec) });
+    }
+
+    /// A config that names a user namespace and its maps as well (containerd, CRI-O) means the same by both.
+    fn joined_maps(&mut self) {
+        let Some(linux) = self.spec.linux() else { return };
+        let list = |mappings: &Option<Vec<LinuxIdMapping>>| idmap::sorted(mappings.as_deref().unwrap_or(&[]));
+        let maps = JoinedMaps { uid: list(linux.uid_mappings()), gid: list(linux.gid_mappings()) };
+        self.spawn.joined_maps = Some(maps).filter(|maps| !maps.uid.is_empty() || !maps.gid.is_empty());
     }
 
     fn id_map(&mut self, at: At, mappings: &[LinuxIdMapping], mapper: &Mapper<'_>) -> IdMap {

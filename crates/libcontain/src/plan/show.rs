@@ -67,6 +67,11 @@ impl fmt::Display for Plan {
             let denied = if maps.deny_setgroups { "; setgroups denied" } else { "" };
             writeln!(f, "maps    uid {}; gid {}{denied}", shown(&maps.uid), shown(&maps.gid))?;
         }
+        if let Some(maps) = &self.spawn.joined_maps {
+            let shown =
+                |rows: &[[u32; 3]]| rows.iter().map(|[c, h, n]| format!("{c} {h} {n}")).collect::<Vec<_>>().join(", ");
+            writeln!(f, "maps    expected: uid {}; gid {}", shown(&maps.uid), shown(&maps.gid))?;
+        }
         for dir in &self.cgroup.dirs {
             writeln!(f, "cgroup  {:<36} mkdir {}", "linux.cgroupsPath", dir.absolute())?;
         }

@@ -47,6 +47,7 @@ which! {
     network_gate: Op::Gate(Gate::Network),
     become_root: Op::BecomeRoot { .. },
     drop_groups: Op::DropGroups,
+    disowned: Op::BecomeRoot { .. } | Op::Undumpable | Op::Unshare(..) | Op::AttachRoot { .. } | Op::OpenRoot(..),
     undumpable: Op::Undumpable,
     dumpable: Op::Dumpable,
     fork: Op::Fork(..),
@@ -145,7 +146,7 @@ fn paths(op: &Op) -> bool {
 pub const RULES: &[Rule] = &[
     // 5.2, the stages before init: namespaces that are joined, maps, ids.
     rule("oom_score_adj needs the caller's privilege and /proc", oom_score, namespaces),
-    rule("time offsets need a /proc that can be trusted and is ours", time_offsets, namespaces),
+    rule("time offsets need a /proc that can be trusted and is ours", time_offsets, disowned),
     rule("what is joined by the first process is joined before init is cloned", set_ns, undumpable),
     rule("a user namespace may deny setgroups(2)", drop_groups, set_user_ns),
     rule("paths change with the mount namespace", other_ns, set_mount_ns),
