@@ -310,3 +310,28 @@ fn timeouts_of_all_hooks() {
         assert_eq!((out.code, out.stderr.as_str()), (Some(0), ""), "{kind}: {out:#?}");
     }
 }
+
+/// A user who is not root may open what he was given as standard streams once more (`echo >/dev/stderr`), so the files behind
+/// them are his; their group stays, and so does everything about the host's /dev/null.
+#[test]
+fn standard_streams_belong_to_the_user() {
+    if !root() {
+        return;
+    }
+    let null = || fs::metadata("/dev/null").map(|m| (m.uid(), m.gid(), m.mode())).unwrap();
+    let before = null();
+    let sandbox = Sandbox::new();
+    let script = "echo one >/dev/stdout; echo two >>/dev/stderr; stat -L -c %u:%g /proc/self/fd/1";
+    let mut config = bundle::minimal(&sandbox.cgroups_path(), script);
+    config["process"]["user"] = json!({ "uid": 1000, "gid": 1000 });
+    sandbox.write(&config);
+    let created = sandbox.verb(&["create"]).ok();
+    sandbox.verb(&["start"]).ok();
+    sandbox.wait_status("stopped");
+    let owner = fs::metadata(&created.stdout_file).map(|m| (m.uid(), m.gid())).unwrap();
+    assert_eq!((owner, null()), ((1000, 0), before));
+    let text = read(&created.stdout_file);
+    assert!(text.ends_with("1000:0\n"), "{text:?}"); // the shell truncates what it opens
+    sandbox.verb(&["delete"]).ok();
+    sandbox.assert_clean();
+}
