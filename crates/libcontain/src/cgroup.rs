@@ -77,6 +77,11 @@ impl CgroupError {
         CgroupError { at: Some(at), ..self }
     }
 
+    /// What is wrong with the cgroup itself and not with a limit.
+    fn of_the_path(self) -> Self {
+        CgroupError { at: self.at.or(Some(At::field("linux.cgroupsPath"))), ..self }
+    }
+
     fn of(self, value: &str) -> Self {
         CgroupError { value: value.into(), ..self }
     }

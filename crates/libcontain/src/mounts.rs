@@ -267,6 +267,7 @@ pub(crate) fn cgroup_v1(stage: &mut Stage<'_>, mount: &CgroupV1) -> Result<()> {
             call("symlinkat", rustix::fs::symlinkat(name, tmpfs, link.as_c_str()))?;
         }
     }
+    mount.tmpfs.propagation.iter().try_for_each(|flags| set_propagation(tmpfs, *flags))?;
     if mount.attr & readonly().set != 0 { set_attributes(tmpfs, false, readonly()) } else { Ok(()) }
 }
 

@@ -421,3 +421,77 @@ fn device_rules() {
         assert_eq!(out.stdout.lines().count(), 8, "{view:?} {rules:?}: opened, refused or not made: {out:#?}");
     }
 }
+
+/// Without a mount namespace these would change the host's files: refused by name, and nothing is touched.
+#[test]
+fn what_needs_a_mount_namespace() {
+    if !root() {
+        return;
+    }
+    let node = json!([{ "path": "/dev/x", "type": "c", "major": 1, "minor": 3 }]);
+    let table = [
+        ("root.readonly", "/root/readonly", json!(true)),
+        ("linux.devices", "/linux/devices", node),
+        ("linux.rootfsPropagation", "/linux/rootfsPropagation", json!("private")),
+        ("mounts", "/mounts", json!([{ "destination": "/mnt", "type": "tmpfs", "source": "x" }])),
+    ];
+    for (place, pointer, value) in table {
+        let sandbox = Sandbox::with_view(View::Pids);
+        let mut config = bundle::minimal(&sandbox.cgroups_path(), "true");
+        config["linux"]["namespaces"].as_array_mut().unwrap().retain(|n| n["type"] != "mount");
+        config["mounts"] = json!([]);
+        bundle::set(&mut config, pointer, Some(value));
+        sandbox.write(&config);
+        let mounts = || read(format!("/proc/{}/mountinfo", sandbox.host_pid()));
+        let before = mounts();
+        let out = sandbox.verb(&["run", "--bundle", &sandbox.bundle().to_string_lossy()]).run();
+        assert!(out.code == Some(1) && out.stderr.contains(place), "{place}: {out:#?}");
+        assert!(out.stderr.contains("mount namespace"), "{place}: {out:#?}");
+        assert_eq!(mounts(), before, "{place}");
+        assert!(!sandbox.rootfs().join("dev/x").exists());
+        sandbox.assert_clean();
+    }
+}
+
+/// The nodes that a config lists for a /dev that is bound are not made, and that is said.
+#[test]
+fn devices_of_a_bound_dev_are_a_warning() {
+    if !root() {
+        return;
+    }
+    let out = run("ls /dev", |sandbox, c| {
+        let dev = sandbox.path("volume");
+        fs::create_dir(&dev).unwrap();
+        crate::support::host("mknod", &[&dev.join("null").to_string_lossy(), "c", "1", "3"]);
+        c["mounts"][1] = json!({ "destination": "/dev", "type": "bind", "source": dev, "options": ["rbind"] });
+        c["linux"]["devices"] = json!([{ "path": "/dev/x", "type": "c", "major": 1, "minor": 3 }]);
+    });
+    assert_eq!(out.stdout, "null\n");
+    assert!(out.stderr.contains("level=warning") && out.stderr.contains("linux.devices: ignored"), "{out:#?}");
+}
+
+/// A propagation word on a mount of type cgroup is for all of it, on v1 the tmpfs and each hierarchy (Podman says
+/// `rprivate`).
+#[test]
+fn propagation_of_cgroup_mounts() {
+    if !root() {
+        return;
+    }
+    for (options, asked) in [
+        (vec!["ro", "rprivate"], ""),
+        (vec!["ro"], ""),
+        (vec!["ro", "rshared"], "shared:"),
+        (vec!["runbindable"], "unbindable"),
+    ] {
+        let sandbox = with_shared_mounts();
+        let mut config = bundle::minimal(&sandbox.cgroups_path(), "cat /proc/self/mountinfo");
+        add_mount(&mut config, "/sys/fs/cgroup", "cgroup", "cgroup", &options);
+        sandbox.write(&config);
+        let out = sandbox.verb(&["run", "--bundle", &sandbox.bundle().to_string_lossy()]).ok();
+        let below = out.stdout.lines().map(Mount::parse).filter(|m| m.point.starts_with("/sys/fs/cgroup"));
+        let tags: Vec<String> = below.map(|m| m.propagation.join(" ")).collect();
+        let as_asked = |tags: &String| if asked.is_empty() { tags.is_empty() } else { tags.contains(asked) };
+        assert!(!tags.is_empty() && tags.iter().all(as_asked), "{options:?}: {out:#?}");
+        sandbox.assert_clean();
+    }
+}

@@ -36,6 +36,7 @@ mod kernel;
 mod labels;
 mod lifecycle;
 mod limits;
+mod musts;
 mod namespaces;
 mod netdevices;
 mod parallel;

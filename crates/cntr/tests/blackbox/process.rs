@@ -373,3 +373,63 @@ fn scheduling_and_placement() {
         assert_eq!((words(tuned)[1], words(plain)[1]), ("bind:0", "default"));
     }
 }
+
+/// A program of 32 bits that makes two calls through `int 0x80`: getppid, and exit with its error number as status.
+const I386: [u8; 18] = [0xb8, 64, 0, 0, 0, 0xcd, 0x80, 0x89, 0xc3, 0xf7, 0xdb, 0xb8, 1, 0, 0, 0, 0xcd, 0x80];
+
+/// The smallest ELF file for i386 that has `code` in it.
+fn elf_of_32_bits(code: &[u8]) -> Vec<u8> {
+    let (base, headers) = (0x0804_8000_u32, 84);
+    let mut file = vec![0x7f, b'E', b'L', b'F', 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let mut put = |words: &[u32]| words.iter().for_each(|word| file.extend(word.to_le_bytes()));
+    // type EXEC and machine 386, version, entry, program headers, no section headers, flags
+    put(&[0x0003_0002, 1, base + headers, 52, 0, 0]);
+    // sizes: of this header and of a program header; one of these; none of sections
+    put(&[0x0020_0034, 40 << 16 | 1, 0]);
+    // one loaded segment: offset, addresses, sizes, readable and executable, alignment
+    let size = headers + code.len() as u32;
+    put(&[1, 0, base, base, size, size, 5, 0x1000]);
+    file.extend(code);
+    file
+}
+
+/// A rule holds for the architectures that are listed and for the machine's own; what calls by another one is killed, or
+/// it would go round every rule (libseccomp's answer to a foreign architecture).
+#[test]
+fn seccomp_architectures() {
+    if !root() || !cfg!(target_arch = "x86_64") {
+        return;
+    }
+    let file = elf_of_32_bits(&I386);
+    let run = |seccomp: Value| {
+        let sandbox = Sandbox::new();
+        let program = sandbox.rootfs().join("bin/i386");
+        std::fs::write(&program, &file).unwrap();
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let mut config = bundle::minimal(&sandbox.cgroups_path(), "");
+        config["process"]["args"] = json!(["/bin/i386"]);
+        config["linux"]["seccomp"] = seccomp;
+        sandbox.write(&config);
+        let out = sandbox.verb(&["run"]).run();
+        sandbox.assert_clean();
+        out
+    };
+    let plain = run(Value::Null);
+    if plain.code != Some(0) {
+        return skip("needs a kernel that runs programs of 32 bits");
+    }
+    let profile = |archs: Value| {
+        let rule = json!({ "names": ["getppid"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38 });
+        json!({ "defaultAction": "SCMP_ACT_ALLOW", "architectures": archs, "syscalls": [rule] })
+    };
+    for (archs, code) in [
+        (json!(["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"]), 38),
+        (json!(["SCMP_ARCH_X86"]), 38),
+        (json!(["SCMP_ARCH_X86_64"]), 128 + 31),
+        (json!([]), 128 + 31),
+        (Value::Null, 128 + 31),
+    ] {
+        let out = run(profile(archs.clone()));
+        assert_eq!(out.code, Some(code), "{archs}: {out:#?}");
+    }
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Output, Sandbox, bundle, read, root, skip, verify, words};
+use crate::support::{Output, Sandbox, bundle, read, root, verify, words};
 
 /// Runs what `edit` makes of the minimal config, whatever becomes of it.
 #[track_caller]
@@ -311,62 +311,27 @@ fn timeouts_of_all_hooks() {
     }
 }
 
-/// As ionice(1) reads it from inside; a child has its parent's.
+/// A user who is not root may open what he was given as standard streams once more (`echo >/dev/stderr`), so the files behind
+/// them are his; their group stays, and so does everything about the host's /dev/null.
 #[test]
-fn io_priority() {
+fn standard_streams_belong_to_the_user() {
     if !root() {
         return;
     }
-    for (class, priority, seen) in [
-        ("IOPRIO_CLASS_BE", 0, "best-effort: prio 0"),
-        ("IOPRIO_CLASS_BE", 5, "best-effort: prio 5"),
-        ("IOPRIO_CLASS_RT", 3, "realtime: prio 3"),
-        ("IOPRIO_CLASS_IDLE", 7, "idle"),
-    ] {
-        let out = run("busybox ionice -p $$", |_, c| {
-            c["process"]["ioPriority"] = json!({ "class": class, "priority": priority });
-        });
-        assert_eq!((out.code, out.stdout.trim()), (Some(0), seen), "{out:#?}");
-    }
-    let out = run("true", |_, c| c["process"]["ioPriority"] = json!({ "class": "IOPRIO_CLASS_BE", "priority": 8 }));
-    assert!(out.code == Some(1) && out.stderr.contains("process.ioPriority.priority"), "{out:#?}");
-}
-
-/// The policy of the process as its numa_maps shows it.
-#[test]
-fn memory_policy() {
-    if !root() {
-        return;
-    }
-    if !std::path::Path::new("/proc/self/numa_maps").exists() {
-        return skip("needs a kernel with NUMA");
-    }
-    let table = [
-        (json!({ "mode": "MPOL_DEFAULT" }), "default"),
-        (json!({ "mode": "MPOL_LOCAL" }), "local"),
-        (json!({ "mode": "MPOL_BIND", "nodes": "0" }), "bind:0"),
-        (json!({ "mode": "MPOL_PREFERRED", "nodes": "0" }), "prefer:0"),
-        (json!({ "mode": "MPOL_INTERLEAVE", "nodes": "0-0" }), "interleave:0"),
-        (json!({ "mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES"] }), "bind=static:0"),
-        (json!({ "mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_RELATIVE_NODES"] }), "bind=relative:0"),
-    ];
-    for (policy, seen) in table {
-        let out = run("head -n 1 /proc/self/numa_maps", |_, c| c["linux"]["memoryPolicy"] = policy.clone());
-        assert_eq!((out.code, words(&out.stdout).get(1).copied()), (Some(0), Some(seen)), "{policy}: {out:#?}");
-    }
-    // both at once: the kernel's refusal has the field's name
-    let both = json!({ "mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES", "MPOL_F_RELATIVE_NODES"] });
-    let out = run("true", |_, c| c["linux"]["memoryPolicy"] = both.clone());
-    assert!(out.code == Some(1) && out.stderr.contains("linux.memoryPolicy"), "{out:#?}");
-}
-
-/// The spec names no flag yet: told, and the domain is set.
-#[test]
-fn personality_flags_are_a_warning() {
-    if !root() {
-        return;
-    }
-    let out = run("uname -m", |_, c| c["linux"]["personality"] = json!({ "domain": "LINUX32", "flags": ["X"] }));
-    assert!(out.code == Some(0) && out.stderr.contains("linux.personality.flags"), "{out:#?}");
-    assert!(!cfg!(target_arch = "x86_64") || out.stdout == "i686\n", "{out:#?}");
+    let null = || fs::metadata("/dev/null").map(|m| (m.uid(), m.gid(), m.mode())).unwrap();
+    let before = null();
+    let sandbox = Sandbox::new();
+    let script = "echo one >/dev/stdout; echo two >>/dev/stderr; stat -L -c %u:%g /proc/self/fd/1";
+    let mut config = bundle::minimal(&sandbox.cgroups_path(), script);
+    config["process"]["user"] = json!({ "uid": 1000, "gid": 1000 });
+    sandbox.write(&config);
+    let created = sandbox.verb(&["create"]).ok();
+    sandbox.verb(&["start"]).ok();
+    sandbox.wait_status("stopped");
+    let owner = fs::metadata(&created.stdout_file).map(|m| (m.uid(), m.gid())).unwrap();
+    assert_eq!((owner, null()), ((1000, 0), before));
+    let text = read(&created.stdout_file);
+    assert!(text.ends_with("1000:0\n"), "{text:?}"); // the shell truncates what it opens
+    sandbox.verb(&["delete"]).ok();
+    sandbox.assert_clean();
 }

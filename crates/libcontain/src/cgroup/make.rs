@@ -23,7 +23,7 @@ impl Cgroup {
     /// call that failed.
     pub fn create(plan: &Plan) -> std::result::Result<Cgroup, CgroupError> {
         let mut made = Made(Vec::new());
-        let members = made.all(plan)?;
+        let members = made.all(plan).map_err(CgroupError::of_the_path)?;
         let v2 = members.iter().find(|m| m.v2);
         let entry = v2.map(|m| dir::open(&m.path).map_err(|e| CgroupError::call(m.path.as_str(), "open", e)));
         let entry = entry.transpose()?;

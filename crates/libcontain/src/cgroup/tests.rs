@@ -325,7 +325,7 @@ fn a_frozen_cgroup_is_seen_refused_thawed_and_killed() {
     assert!(ended_by(child).is_some(), "by either");
     cgroup.freeze().unwrap();
     let text = Cgroup::create(&plan).unwrap_err().to_string();
-    assert_eq!(text, "container's cgroup unexpectedly frozen");
+    assert_eq!(text, "linux.cgroupsPath: container's cgroup unexpectedly frozen");
     cgroup.thaw().unwrap();
     cgroup.remove().unwrap();
 }
@@ -434,7 +434,7 @@ fn threaded_parents_make_threaded_containers() {
             std::fs::write(format!("{parent}/a/b/cgroup.type"), "threaded").unwrap();
         }
         let text = Cgroup::create(&plan).unwrap_err().to_string();
-        assert!(text.starts_with("cannot enter cgroupv2 \"/sys") && text.ends_with(state), "{text}");
+        assert!(text.starts_with("linux.cgroupsPath: cannot enter cgroupv2 \"/sys") && text.ends_with(state), "{text}");
     }
 }
 

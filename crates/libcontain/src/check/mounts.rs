@@ -2,6 +2,7 @@
 
 use super::{Ctx, Problems, join_path, quoted};
 use crate::error::{At, Problem};
+use crate::plan::cgroup::Mode;
 use crate::plan::{idmap, mount_options};
 use crate::spec::{LinuxDevice, LinuxDeviceType, LinuxNamespaceType, Mount};
 use std::path::{Component, Path};
@@ -100,6 +101,38 @@ pub(super) fn owners(c: &Ctx<'_>, out: &mut Problems) {
     }
 }
 
+/// What a mount of type cgroup shows is the machine's: without cgroups nothing is mounted, and options of the file system
+/// would be those of the host's hierarchy.
+pub(super) fn cgroups(c: &Ctx<'_>, out: &mut Problems) {
+    for (i, mount) in mounts(c).filter(|(_, mount)| mount.typ().as_deref() == Some("cgroup")) {
+        let options = mount_options::parse(mount.options().as_deref().unwrap_or_default());
+        if options.bind {
+            continue;
+        }
+        if c.host.cgroups.mode == Mode::Absent {
+            let text = "ignored: there is no cgroup file system at /sys/fs/cgroup";
+            out.push(Problem::warning(At::item("mounts[#]", i), MOUNTS, text));
+        }
+        if let Some((name, _)) = options.data.first() {
+            let text = format!("{} is ignored: the hierarchy is the machine's", quoted(name));
+            out.push(Problem::warning(At::item("mounts[#].options", i), MOUNTS, text));
+        }
+    }
+}
+
+/// A /dev that is bound is somebody else's: nothing is made in it (as in runc).
+pub(super) fn devices_in_a_bound_dev(c: &Ctx<'_>, out: &mut Problems) {
+    let is_bind = |mount: &Mount| {
+        let options = mount_options::parse(mount.options().as_deref().unwrap_or_default());
+        options.bind || matches!(mount.typ().as_deref(), Some("bind" | "rbind"))
+    };
+    let bound = mounts(c).any(|(_, mount)| mount.destination() == Path::new("/dev") && is_bind(mount));
+    if bound && c.linux().and_then(|l| l.devices().as_ref()).is_some_and(|list| !list.is_empty()) {
+        let text = "ignored: /dev is a bind mount, and nothing is made in it";
+        out.push(Problem::warning(At::field("linux.devices"), DEVICES, text));
+    }
+}
+
 pub(super) fn devices(c: &Ctx<'_>, out: &mut Problems) {
     for (i, device) in c.linux().and_then(|l| l.devices().as_ref()).into_iter().flatten().enumerate() {
         if !device.path().is_absolute() || is_root(device.path()) {
@@ -175,6 +208,31 @@ mod tests {
 
     fn linux(patch: Value) -> Vec<String> {
         found(json!({"linux": patch}))
+    }
+
+    #[test]
+    fn cgroup_mounts_are_the_machines() {
+        let given = |options: &[&str]| {
+            mount(json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": options}))
+        };
+        let absent = "warning: mounts[1]: ignored: there is no cgroup file system at /sys/fs/cgroup";
+        let data = "warning: mounts[1].options: \"nsdelegate\" is ignored: the hierarchy is the machine's";
+        assert_eq!(given(&["ro", "rprivate"]), [absent]);
+        assert_eq!(given(&["nsdelegate"]), [absent, data]);
+    }
+
+    #[test]
+    fn nothing_is_made_in_a_bound_dev() {
+        let asked = |fstype: &str, options: &[&str], devices: Value| {
+            let dev = json!({"destination": "/dev/", "type": fstype, "source": "/dev", "options": options});
+            found(json!({"mounts": [dev], "linux": {"devices": devices}}))
+        };
+        let text = "warning: linux.devices: ignored: /dev is a bind mount, and nothing is made in it";
+        let one = json!([{"path": "/dev/x", "type": "c", "major": 1, "minor": 3}]);
+        assert_eq!(asked("bind", &["rbind"], one.clone()), [text]);
+        assert_eq!(asked("none", &["bind"], one.clone()), [text]);
+        assert_eq!(asked("tmpfs", &[], one), Vec::<String>::new());
+        assert_eq!(asked("bind", &["rbind"], json!([])), Vec::<String>::new());
     }
 
     #[test]

@@ -372,6 +372,7 @@ impl Planner<'_> {
         let tmpfs = Options {
             set: attr::NOSUID | attr::NODEV | attr::NOEXEC,
             data: vec![("mode".into(), Some("755".into()))],
+            propagation: options.propagation.clone(),
             ..Options::default()
         };
         let tmpfs = self.new_filesystem(at, target.clone(), "tmpfs", b"cgroup", &tmpfs);
