@@ -31,7 +31,7 @@ fn consistent(options: &Options) {
 }
 
 fn data_is_kept(options: &[String], parsed: &Options, words: &[&str]) {
-    let known = |option: &&String| words.contains(&option.as_str()) || parsed.unsupported.contains(&option.as_str());
+    let known = |option: &&String| words.contains(&option.as_str());
     let given: usize = options.iter().filter(|o| !known(o)).map(|o| o.len()).sum();
     let kept = |(key, value): &(String, Option<String>)| key.len() + value.as_ref().map_or(0, |value| value.len() + 1);
     let kept: usize = parsed.data.iter().map(kept).sum();

@@ -65,6 +65,7 @@ const RULES: &[Rule] = &[
     tuning::exec_cpu_affinity,
     mounts::destinations,
     mounts::types,
+    mounts::label,
     idmapped::mounts,
     idmapped::copied,
     mounts::cgroups,

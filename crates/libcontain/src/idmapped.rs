@@ -35,7 +35,7 @@ pub(crate) fn open_users(users: &Users) -> Result<OwnedFd, Error> {
 
 /// A user namespace begins with a process. That one has ended by the time its maps are written.
 fn make_users(at: At, uid: &str, gid: &str) -> Result<OwnedFd, Error> {
-    let failed = |e| Error::os(format_args!("{at}: clone3 of a user namespace for the id mapping"), e).with_at(at);
+    let failed = |e| Error::os(format_args!("{at}: clone of a user namespace for the id mapping"), e).with_at(at);
     let (pid, pidfd) = sys::zombie_in_user_namespace().map_err(failed)?;
     let made = idmaps::into_file(at, pid, "gid_map", gid)
         .and_then(|()| idmaps::into_file(at, pid, "uid_map", uid))

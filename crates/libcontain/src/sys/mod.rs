@@ -76,20 +76,19 @@ pub(crate) unsafe fn fork(pidfd: &mut RawFd) -> Result<u32> {
 }
 
 /// A process in a user namespace of its own, which has ended by the time it is looked at: it stays a zombie until it is
-/// reaped, and the files of a zombie in procfs still lead to its user namespace. Its end signals nobody, so it is waited
-/// for with `__WALL`.
+/// reaped, and the files of a zombie in procfs still lead to its user namespace. It has no exit signal, so that its end is
+/// no news to the caller, and is waited for with `__WALL`.
 pub(crate) fn zombie_in_user_namespace() -> Result<(u32, OwnedFd)> {
-    const CLONE_PIDFD: u64 = 0x1000;
-    const CLONE_NEWUSER: u64 = 0x1000_0000;
-    const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
+    let flags = u64::try_from(libc::CLONE_PIDFD | libc::CLONE_NEWUSER).unwrap_or(0);
     let mut pidfd: RawFd = -1;
-    let flags = CLONE_PIDFD | CLONE_NEWUSER | CLONE_CLEAR_SIGHAND;
-    let args = CloneArgs { flags, pidfd: &raw mut pidfd as u64, ..CloneArgs::default() };
-    // SAFETY: the child does nothing but `exit_group`; no handler of the caller's can run in it.
-    let pid = match unsafe { clone3(&args) }? {
-        0 => exit(0),
-        pid => pid,
-    };
+    let mask = set_signal_mask(u64::MAX)?; // no handler of the caller's runs in it
+    // SAFETY: the child does nothing but `exit_group`.
+    let cloned = unsafe { clone(flags, &mut pidfd) };
+    if cloned == Ok(0) {
+        exit(0);
+    }
+    set_signal_mask(mask)?;
+    let pid = cloned?;
     // SAFETY: the kernel has just stored the descriptor of the pidfd there, and it is nobody else's.
     let pidfd = unsafe { own(pidfd) }.ok_or(Errno::BADF)?;
     Ok((pid, pidfd))
