@@ -286,7 +286,7 @@ fn features_are_json_alone() {
     );
     assert!(got.out.ends_with("\n}\n"));
     let document: Value = serde_json::from_str(&got.out).unwrap();
-    assert_eq!(document["linux"]["mountExtensions"]["idmap"]["enabled"], false);
+    assert_eq!(document["linux"]["mountExtensions"]["idmap"]["enabled"], true);
     assert_eq!(document["annotations"]["io.github.cntr.version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(document["annotations"]["org.opencontainers.runc.checkpoint.enabled"], "false");
 }

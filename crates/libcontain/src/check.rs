@@ -9,6 +9,7 @@
 
 mod capabilities;
 mod general;
+mod idmapped;
 mod later;
 mod mounts;
 mod namespaces;
@@ -63,6 +64,8 @@ const RULES: &[Rule] = &[
     tuning::exec_cpu_affinity,
     mounts::destinations,
     mounts::types,
+    idmapped::mounts,
+    idmapped::copied,
     mounts::owners,
     general::hostname,
     general::hooks,

@@ -26,7 +26,7 @@ use crate::rdt::Found;
 use crate::runtime::{CreateOptions, Id};
 use crate::spawn::{Event, Failure, Init, Launch, spawn};
 use crate::state::{self, Record, StateDir};
-use crate::{handover, hooks, idmaps, mounts, rdt, sys};
+use crate::{handover, hooks, idmapped, idmaps, mounts, rdt, sys};
 
 pub(crate) const FRAME: &str = "unable to start container process";
 
@@ -380,14 +380,23 @@ fn cgroup_error(error: &CgroupError) -> Error {
 
 /// Opens what the plan needs. Everything is close-on-exec.
 fn acquire(plan: &Plan, dir: &StateDir) -> Result<Vec<OwnedFd>, Error> {
-    plan.needs.iter().map(|need| acquire_one(plan, dir, need)).collect()
+    let users: Vec<OwnedFd> = plan.users.iter().map(idmapped::open_users).collect::<Result<_, _>>()?;
+    plan.needs.iter().map(|need| acquire_one(plan, dir, need, &users)).collect()
 }
 
-fn acquire_one(plan: &Plan, dir: &StateDir, need: &Need) -> Result<OwnedFd, Error> {
+fn acquire_one(plan: &Plan, dir: &StateDir, need: &Need, users: &[OwnedFd]) -> Result<OwnedFd, Error> {
     let cgroup = |index: usize| plan.cgroup.dirs.get(index).map_or_else(String::new, Dir::absolute);
     let members = |index: usize| plan.cgroup.dirs.get(index).map_or_else(String::new, Dir::members);
     match &need.what {
         Open::Tree { path, recursive } => open_tree(need, path, *recursive),
+        Open::MappedTree { path, recursive, mapped } => {
+            let tree = open_tree(need, path, *recursive)?;
+            idmapped::map(&tree, path, need.at, *mapped, users).map(|()| tree)
+        }
+        Open::MappedFilesystem { source, fstype, data, attr, mapped } => {
+            let mount = idmapped::filesystem(need.at, fstype, source, data, *attr)?;
+            idmapped::map(&mount, source, need.at, *mapped, users).map(|()| mount)
+        }
         Open::CgroupTree(index) => open_tree(need, &CString::new(cgroup(*index)).unwrap_or_default(), false),
         Open::CgroupTasks(index) => match open(need, Path::new(&members(*index)), OFlags::WRONLY) {
             // A rootless container lives without the cgroups that could not be made: joining nothing.

@@ -129,7 +129,7 @@ fn linux() -> Linux {
         apparmor: YES,
         selinux: YES,
         intel_rdt: IntelRdt { enabled: true, schemata: true, monitoring: true },
-        mount_extensions: MountExtensions { idmap: NO },
+        mount_extensions: MountExtensions { idmap: YES },
         net_devices: YES,
     }
 }
@@ -183,7 +183,7 @@ mod tests {
         for (pointer, expected) in [
             ("/ociVersionMin", serde_json::json!("1.0.0")),
             ("/ociVersionMax", serde_json::json!("1.3.0")),
-            ("/linux/mountExtensions/idmap/enabled", serde_json::json!(false)),
+            ("/linux/mountExtensions/idmap/enabled", serde_json::json!(true)),
             ("/linux/cgroup/systemdUser", serde_json::json!(false)),
             ("/linux/intelRdt", serde_json::json!({"enabled": true, "schemata": true, "monitoring": true})),
             ("/linux/netDevices/enabled", serde_json::json!(true)),

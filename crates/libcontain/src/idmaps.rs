@@ -36,7 +36,8 @@ fn one(at: At, pid: u32, file: &str, map: &IdMap, mask: u64) -> Result<(), Error
     })
 }
 
-fn into_file(at: At, pid: u32, file: &str, text: &str) -> Result<(), Error> {
+/// Writes one file of a process that the caller made.
+pub(crate) fn into_file(at: At, pid: u32, file: &str, text: &str) -> Result<(), Error> {
     let path = format!("/proc/{pid}/{file}");
     let mut options = std::fs::OpenOptions::new();
     let written = options.write(true).open(&path).and_then(|mut file| file.write_all(text.as_bytes()));

@@ -13,8 +13,9 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
 };
 
+use crate::copy_up;
 use crate::fault::{Fault, Result, call};
-use crate::plan::{Bind, CgroupV1, Device, Filesystem, HierarchyContent, Mountpoint, Tree};
+use crate::plan::{Bind, CgroupV1, Detached, Device, Filesystem, HierarchyContent, Mountpoint, Tree};
 use crate::root::{self, Buffer, Place};
 use crate::stage::{Fd, Stage};
 use crate::sys::{self, MountAttr};
@@ -36,7 +37,7 @@ fn open_tree(stage: &mut Stage<'_>, tree: &Tree) -> Result<Fd> {
 }
 
 /// A copy of the mount that `of` is on, from there on.
-fn clone_of(stage: &mut Stage<'_>, of: Fd, recursive: bool) -> Result<Fd> {
+pub(crate) fn clone_of(stage: &mut Stage<'_>, of: Fd, recursive: bool) -> Result<Fd> {
     let tree = clone_tree(of, c"", recursive)?;
     Ok(stage.lend(tree))
 }
@@ -128,8 +129,16 @@ pub(crate) fn filesystem(stage: &mut Stage<'_>, fs: &Filesystem) -> Result<()> {
         Mountpoint::Directory | Mountpoint::KeepMode => root::directory(stage.root()?, &fs.target)?,
         Mountpoint::Ordinary => ordinary_directory(stage.root()?, &fs.target)?,
     };
-    let keep_mode = fs.mountpoint == Mountpoint::KeepMode && target.existed;
+    let existed = target.existed;
+    let keep_mode = fs.mountpoint == Mountpoint::KeepMode && existed;
     let target = stage.mountpoint(target, fs.may_cover_proc)?;
+    if let Some(Detached { made: Some(slot), copy_up, .. }) = fs.detached {
+        let mount = stage.take(slot);
+        if keep_mode {
+            set_mode(mount, call("fstat", rustix::fs::fstat(target))?.st_mode)?;
+        }
+        return attach(stage, fs, mount, target, copy_up && existed);
+    }
     let mut data = Buffer::new();
     if keep_mode {
         data.push(b"mode=")?;
@@ -137,6 +146,11 @@ pub(crate) fn filesystem(stage: &mut Stage<'_>, fs: &Filesystem) -> Result<()> {
         data.push(b",")?;
     }
     data.push(fs.data.to_bytes())?;
+    if let Some(Detached { attr, copy_up, .. }) = fs.detached {
+        let mount = fsmount(&fs.fstype, &fs.source, &data, attr)?;
+        let mount = stage.lend(mount);
+        return attach(stage, fs, mount, target, copy_up && existed);
+    }
     if fs.is_proc {
         let mount = stage.attach(&fs.fstype, &fs.source, &data, fs.flags, target)?;
         stage.proc = Some(stage.hold(mount));
@@ -148,6 +162,22 @@ pub(crate) fn filesystem(stage: &mut Stage<'_>, fs: &Filesystem) -> Result<()> {
         fs.propagation.iter().try_for_each(|flags| set_propagation(mount, *flags))?;
     }
     Ok(())
+}
+
+/// Brings a complete file system to its place.
+fn attach(stage: &mut Stage<'_>, fs: &Filesystem, mount: Fd, target: Fd, copy_up: bool) -> Result<()> {
+    if copy_up {
+        copy_up::copy(stage, target, mount)?;
+    }
+    move_mount(mount, target)?;
+    fs.propagation.iter().try_for_each(|flags| set_propagation(mount, *flags))
+}
+
+/// The mode of the root directory of a mount that nobody can see yet.
+fn set_mode(mount: Fd, mode: u32) -> Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = call("openat", rustix::fs::openat(mount, c".", flags, Mode::empty()))?;
+    call("fchmod", rustix::fs::fchmod(&root, Mode::from_raw_mode(mode & 0o7777)))
 }
 
 /// `mount(2)` on an open directory: by way of the cwd, which is the child's own, so that no path is walked. For a new file
@@ -162,13 +192,22 @@ fn mount_on(target: Fd, source: &CStr, fstype: &CStr, flags: u64, data: &Buffer)
     })
 }
 
-/// A detached mount of a new file system. `flags` are `MS_NOSUID`, `MS_NODEV`, `MS_NOEXEC` and `MS_RDONLY`, which have
-/// the values of the `MOUNT_ATTR_*` of their names.
-pub(crate) fn fsmount(fstype: &CStr, source: &CStr, data: &Buffer, flags: u64) -> Result<OwnedFd> {
+/// A detached mount of a new file system, with these `MOUNT_ATTR_*`. (`MS_NOSUID`, `MS_NODEV`, `MS_NOEXEC` and `MS_RDONLY`
+/// have the values of the attributes of their names.)
+pub(crate) fn fsmount(fstype: &CStr, source: &CStr, data: &Buffer, attr: u64) -> Result<OwnedFd> {
+    let context = fsopen(fstype)?;
+    fsmount_of(sys::borrow(context.into_raw_fd()), source, data, attr) // for the sweep
+}
+
+/// The context of a new file system.
+pub(crate) fn fsopen(fstype: &CStr) -> Result<OwnedFd> {
     let context = call("fsopen", rustix::mount::fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC));
-    let context = context.map_err(|fault| fault.with_note(fstype.to_bytes()))?;
-    let context = sys::borrow(context.into_raw_fd()); // for the sweep
-    let attr = MountAttrFlags::from_bits_retain(u32::try_from(flags).unwrap_or(0));
+    context.map_err(|fault| fault.with_note(fstype.to_bytes()))
+}
+
+/// As [`fsmount`], in a given context.
+pub(crate) fn fsmount_of(context: BorrowedFd<'_>, source: &CStr, data: &Buffer, attr: u64) -> Result<OwnedFd> {
+    let attr = MountAttrFlags::from_bits_retain(u32::try_from(attr).unwrap_or(0));
     let made = call("fsconfig", rustix::mount::fsconfig_set_string(context, c"source", source))
         .and_then(|()| set_options(context, data))
         .and_then(|()| call("fsconfig", rustix::mount::fsconfig_create(context)))
@@ -183,7 +222,7 @@ pub(crate) fn fsmount(fstype: &CStr, source: &CStr, data: &Buffer, flags: u64) -
     })
 }
 
-fn set_options(context: Fd, data: &Buffer) -> Result<()> {
+fn set_options(context: BorrowedFd<'_>, data: &Buffer) -> Result<()> {
     for option in data.as_bytes().split(|b| *b == b',').filter(|option| !option.is_empty()) {
         let equals = option.iter().position(|b| *b == b'=');
         let (key, value) = option.split_at_checked(equals.unwrap_or(option.len())).unwrap_or((option, b""));

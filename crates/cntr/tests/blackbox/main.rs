@@ -21,6 +21,7 @@
 mod support;
 
 mod budget;
+mod copyup;
 mod crash;
 mod credentials;
 mod debian;
@@ -29,6 +30,7 @@ mod files;
 mod foreground;
 mod harness;
 mod hooks;
+mod idmapped;
 mod kernel;
 mod labels;
 mod lifecycle;
@@ -39,6 +41,7 @@ mod parallel;
 mod process;
 mod program;
 mod protocols;
+mod races;
 mod rootless;
 mod seccomp;
 mod security;

@@ -9,6 +9,7 @@ pub(crate) mod annotations;
 pub mod cgroup;
 pub mod devices;
 pub mod idmap;
+mod idmapped;
 pub mod mount_options;
 mod namespaces;
 mod netdev;
@@ -27,14 +28,14 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::{Hook, Process, Spec};
 
 pub use self::op::{
-    Bind, CgroupV1, ContainerHook, Device, Filesystem, Gate, Hierarchy, HierarchyContent, Image, Mountpoint, Need,
-    NetDevice, Op, Open, Slot, Step, Tasks, Tree,
+    Bind, CgroupV1, ContainerHook, Detached, Device, Filesystem, Gate, Hierarchy, HierarchyContent, Image, Mapped,
+    Mountpoint, Need, NetDevice, Op, Open, Slot, Step, Tasks, Tree, Users, UsersFrom,
 };
 use crate::error::{At, Level, Problem};
 use crate::host::Host;
 use crate::kernel::Call;
 
-pub(crate) use self::libc_flag::{NEWNS, NEWTIME};
+pub(crate) use self::libc_flag::{NEWNS, NEWTIME, NEWUSER};
 pub(crate) use self::rootfs::NOTIFY_SOCKET;
 pub(crate) use self::show::namespaces as namespace_names;
 
@@ -64,6 +65,8 @@ pub struct Request<'a> {
 /// Everything that will be done for one container.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
+    /// User namespaces whose maps some of the needs take.
+    pub users: Vec<Users>,
     /// Descriptors that the parent opens first.
     pub needs: Vec<Need>,
     /// How init is cloned.
@@ -126,6 +129,7 @@ pub fn plan(request: &Request<'_>, spec: &Spec, host: &Host) -> Result<Plan, Vec
     planner.order();
     planner.rdt();
     let plan = Plan {
+        users: planner.users,
         needs: planner.needs,
         spawn: planner.spawn,
         steps: planner.steps,
@@ -145,6 +149,7 @@ struct Planner<'a> {
     spec: &'a Spec,
     host: &'a Host,
     ns: namespaces::Wanted,
+    users: Vec<Users>,
     needs: Vec<Need>,
     spawn: Spawn,
     steps: Vec<Step>,
@@ -173,6 +178,7 @@ impl<'a> Planner<'a> {
             spawn,
             cgroup,
             problems,
+            users: vec![],
             needs: vec![],
             steps: vec![],
             images: vec![],

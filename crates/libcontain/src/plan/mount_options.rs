@@ -56,8 +56,10 @@ pub struct Options {
     pub propagation: Vec<u64>,
     /// Parameters for the file system: name and value.
     pub data: Vec<(String, Option<String>)>,
-    /// Words that are known and cannot be honoured yet.
-    pub unsupported: Vec<&'static str>,
+    /// `idmap` (false) or `ridmap` (true) was given: translate ids, of the mounts below as well.
+    pub idmap: Option<bool>,
+    /// `tmpcopyup` was given: fill the new file system with what the mountpoint holds.
+    pub copy_up: bool,
 }
 
 impl Options {
@@ -105,11 +107,12 @@ enum Effect {
     /// Accepted, and without effect: `defaults`; `silent` and `loud`, which are about mount(2)'s kernel log;
     /// `iversion`, which the file systems that have it decide for themselves.
     Nothing,
-    NotYet,
+    Idmap(bool),
+    CopyUp,
 }
 
 use Change::{Atime, Clear, NoAtime, Set};
-use Effect::{Bind, BindAll, NoSb, NotYet, Nothing, Own, Propagation, Remount, Sb, Tree};
+use Effect::{Bind, BindAll, CopyUp, Idmap, NoSb, Nothing, Own, Propagation, Remount, Sb, Tree};
 
 /// Every word, sorted.
 const WORDS: &[(&str, Effect)] = &[
@@ -121,7 +124,7 @@ const WORDS: &[(&str, Effect)] = &[
     ("diratime", Own(Clear(attr::NODIRATIME))),
     ("dirsync", Sb(MS_DIRSYNC)),
     ("exec", Own(Clear(attr::NOEXEC))),
-    ("idmap", NotYet),
+    ("idmap", Idmap(false)),
     ("iversion", Nothing),
     ("lazytime", Sb(MS_LAZYTIME)),
     ("loud", Nothing),
@@ -145,7 +148,7 @@ const WORDS: &[(&str, Effect)] = &[
     ("relatime", Own(Atime(0))),
     ("remount", Remount),
     ("rexec", Tree(Clear(attr::NOEXEC))),
-    ("ridmap", NotYet),
+    ("ridmap", Idmap(true)),
     ("rnoatime", Tree(Atime(attr::NOATIME))),
     ("rnodev", Tree(Set(attr::NODEV))),
     ("rnodiratime", Tree(Set(attr::NODIRATIME))),
@@ -173,7 +176,7 @@ const WORDS: &[(&str, Effect)] = &[
     ("suid", Own(Clear(attr::NOSUID))),
     ("symfollow", Own(Clear(attr::NOSYMFOLLOW))),
     ("sync", Sb(MS_SYNCHRONOUS)),
-    ("tmpcopyup", NotYet),
+    ("tmpcopyup", CopyUp),
     ("unbindable", Propagation(MS_UNBINDABLE)),
 ];
 
@@ -184,8 +187,8 @@ pub fn parse(options: &[String]) -> Options {
     for option in options {
         match WORDS.binary_search_by(|(word, _)| (*word).cmp(option)) {
             Ok(row) => {
-                if let Some((word, effect)) = WORDS.get(row) {
-                    apply(&mut out, word, *effect);
+                if let Some((_, effect)) = WORDS.get(row) {
+                    apply(&mut out, *effect);
                 }
             }
             Err(_) => data(option, &mut out.data),
@@ -194,12 +197,12 @@ pub fn parse(options: &[String]) -> Options {
     out
 }
 
-/// The words that can be honoured, sorted.
+/// All words, sorted.
 pub fn known_words() -> impl Iterator<Item = &'static str> {
-    WORDS.iter().filter(|(_, effect)| *effect != NotYet).map(|(word, _)| *word)
+    WORDS.iter().map(|(word, _)| *word)
 }
 
-fn apply(out: &mut Options, word: &'static str, effect: Effect) {
+fn apply(out: &mut Options, effect: Effect) {
     match effect {
         Own(change) => attributes(&mut out.set, &mut out.clear, change),
         Tree(change) => attributes(&mut out.tree_set, &mut out.tree_clear, change),
@@ -210,7 +213,8 @@ fn apply(out: &mut Options, word: &'static str, effect: Effect) {
         Remount => out.remount = true,
         Propagation(kind) => out.propagation.push(kind),
         Nothing => {}
-        NotYet => out.unsupported.push(word),
+        Idmap(recursive) => out.idmap = Some(recursive),
+        CopyUp => out.copy_up = true,
     }
 }
 
@@ -264,17 +268,12 @@ mod tests {
         let propagation = "shared slave private unbindable rshared rslave rprivate runbindable";
         let tree = "rro rrw rnosuid rsuid rnodev rdev rnoexec rexec rdiratime rnodiratime rrelatime rnorelatime \
                      ratime rnoatime rstrictatime rnostrictatime rsymfollow rnosymfollow";
-        let later = "tmpcopyup idmap ridmap";
+        let extensions = "tmpcopyup idmap ridmap";
         let count = |list: &str| list.split(' ').count();
-        assert_eq!(words.len(), count(flags) + count(propagation) + count(tree) + count(later));
-        for word in flags.split(' ').chain(propagation.split(' ')).chain(tree.split(' ')) {
-            let found = of(word);
-            assert!(found.data.is_empty() && found.unsupported.is_empty(), "{word}");
+        assert_eq!(words.len(), count(flags) + count(propagation) + count(tree) + count(extensions));
+        for word in [flags, propagation, tree, extensions].iter().flat_map(|list| list.split(' ')) {
+            assert!(of(word).data.is_empty(), "{word}");
             assert!(known_words().any(|w| w == word), "{word}");
-        }
-        for word in later.split(' ') {
-            assert_eq!(of(word), Options { unsupported: vec![word], ..Options::default() });
-            assert!(!known_words().any(|w| w == word), "{word}");
         }
     }
 
@@ -293,6 +292,8 @@ mod tests {
             ("diratime", clear(0x80)),
             ("dirsync", sb(MS_DIRSYNC)),
             ("exec", clear(8)),
+            ("idmap", Options { idmap: Some(false), ..Options::default() }),
+            ("idmap ridmap", Options { idmap: Some(true), ..Options::default() }),
             ("lazytime", sb(MS_LAZYTIME)),
             ("mand", sb(MS_MANDLOCK)),
             ("noatime", Options { set: 0x10, clear: 0x70, ..Options::default() }),
@@ -319,6 +320,7 @@ mod tests {
             ("suid", clear(2)),
             ("symfollow", clear(0x20_0000)),
             ("sync", sb(MS_SYNCHRONOUS)),
+            ("tmpcopyup", Options { copy_up: true, ..Options::default() }),
             ("unbindable", propagation(1 << 17)),
         ];
         for (words, expected) in table {

@@ -60,7 +60,8 @@ impl Wanted {
         self.entries.iter().find(|(k, ..)| *k == kind).map_or(0, |(_, i, _)| *i)
     }
 
-    fn path(&self, kind: u64) -> Option<&[u8]> {
+    /// The file to join this kind by.
+    pub fn path(&self, kind: u64) -> Option<&[u8]> {
         self.entries.iter().find(|(k, ..)| *k == kind).and_then(|(.., path)| path.as_deref())
     }
 

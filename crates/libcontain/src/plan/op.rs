@@ -33,6 +33,28 @@ pub enum Open {
         /// With the mounts below it.
         recursive: bool,
     },
+    /// The same with its ids mapped.
+    MappedTree {
+        /// Host path.
+        path: CString,
+        /// With the mounts below it.
+        recursive: bool,
+        /// How.
+        mapped: Mapped,
+    },
+    /// A new file system as a detached mount, with its ids mapped.
+    MappedFilesystem {
+        /// What mountinfo shows as source, or a device: host path.
+        source: CString,
+        /// Type.
+        fstype: CString,
+        /// Options of the type and of every superblock, separated by commas.
+        data: CString,
+        /// `MOUNT_ATTR_*`.
+        attr: u64,
+        /// How.
+        mapped: Mapped,
+    },
     /// The container's own directory in the n-th hierarchy of the cgroup plan, as a detached mount.
     CgroupTree(usize),
     /// The `tasks` (v2: `cgroup.procs`) file of the n-th hierarchy of the cgroup plan, for writing.
@@ -50,6 +72,38 @@ pub enum Open {
     Memfd,
     /// A host file that a hook's output is appended to.
     HookOutput(CString),
+}
+
+/// How the ids of a mount are translated: `MOUNT_ATTR_IDMAP` of mount_setattr(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mapped {
+    /// Which of [`Plan::users`](super::Plan::users) has the maps.
+    pub users: usize,
+    /// The mounts below as well.
+    pub recursive: bool,
+}
+
+/// A user namespace that lends its maps to mounts. The parent alone uses it, and closes it before the clone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Users {
+    /// The config member that asks for it.
+    pub at: At,
+    /// Where it comes from.
+    pub from: UsersFrom,
+}
+
+/// Where the user namespace of an id mapping comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UsersFrom {
+    /// Made for the purpose, with these lines in its `uid_map` and `gid_map`.
+    Maps {
+        /// `uid_map`.
+        uid: String,
+        /// `gid_map`.
+        gid: String,
+    },
+    /// The one that the container joins: host path.
+    Path(CString),
 }
 
 /// Where a mount tree comes from.
@@ -188,6 +242,19 @@ pub struct Filesystem {
     pub is_proc: bool,
     /// procfs itself, or over one of the few files of it that may be covered.
     pub may_cover_proc: bool,
+    /// It is made detached and attached when it is complete; otherwise mount(2) does both.
+    pub detached: Option<Detached>,
+}
+
+/// A file system that something has to happen to before anybody sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Detached {
+    /// The parent has made it, with its ids mapped.
+    pub made: Option<Slot>,
+    /// `MOUNT_ATTR_*`, where init makes it. What is about the superblock is among [`Filesystem::data`].
+    pub attr: u64,
+    /// Fill it with what the mountpoint holds (`tmpcopyup`).
+    pub copy_up: bool,
 }
 
 /// What a mountpoint has to be.

@@ -14,7 +14,9 @@ use super::libc_flag::{
     MS_SHARED, MS_SLAVE, MS_STRICTATIME, MS_UNBINDABLE, NEWCGROUP, NEWNS, NEWUSER,
 };
 use super::mount_options::{self, Options, attr};
-use super::{Bind, CgroupV1, Device, Filesystem, Hierarchy, HierarchyContent, Mountpoint, Op, Open, Planner, Tree};
+use super::{
+    Bind, CgroupV1, Device, Filesystem, Hierarchy, HierarchyContent, Mapped, Mountpoint, Op, Open, Planner, Tree,
+};
 use crate::error::{At, Problem};
 use crate::plan::cgroup::Mode;
 
@@ -103,10 +105,9 @@ impl Planner<'_> {
         let at = At::field("root.path");
         let tree = self.tree(at, path.clone(), true);
         let on = if self.attaches_over_slash() { c"/".into() } else { path };
-        // What init itself copies has the propagation of its mount namespace already.
         let inherit = if shared { MS_SLAVE | MS_REC } else { base };
-        let inherit = if self.opens_in_parent() { inherit } else { 0 };
-        self.step(at, Op::AttachRoot { on, tree, inherit });
+        let of_root = inherited(&tree, inherit);
+        self.step(at, Op::AttachRoot { on, tree, inherit: of_root });
         let inherit = if shared { 0 } else { inherit };
         let mounts: Vec<Mount> = self.spec.mounts().iter().flatten().cloned().collect();
         for (i, mount) in mounts.iter().enumerate() {
@@ -169,6 +170,7 @@ impl Planner<'_> {
 
     fn mount(&mut self, index: usize, mount: &Mount, inherit: u64) {
         let options = options_of(mount);
+        let mapped = self.mapped(index, mount, &options);
         let at = At::item("mounts[#]", index);
         let target = self.text(At::item("mounts[#].destination", index), mount.destination().as_os_str().as_bytes());
         if clean(mount.destination()) == b"/" {
@@ -180,7 +182,7 @@ impl Planner<'_> {
             return self.problem(At::item("mounts[#].destination", index), "", text);
         }
         match mount.typ().as_deref().unwrap_or("") {
-            _ if is_bind(mount) => self.bind(index, mount, target, options, inherit),
+            _ if is_bind(mount) => self.bind(index, mount, target, options, (inherit, mapped)),
             fstype if fstype != "proc" && is_path(mount, "/proc") => {
                 let text = format!("{fstype:?} cannot be mounted because it is not of type proc");
                 self.problem(At::item("mounts[#].type", index), "", text);
@@ -188,19 +190,30 @@ impl Planner<'_> {
             "cgroup" => self.cgroup_mount(at, target, &options),
             fstype => {
                 let source = mount.source().as_ref().map_or(OsStr::new(""), |s| s.as_os_str());
-                self.filesystem(at, target, fstype, source.as_bytes(), &options);
+                self.filesystem(at, target, fstype, source.as_bytes(), &options, mapped);
             }
         }
     }
 
-    fn bind(&mut self, index: usize, mount: &Mount, target: CString, options: Options, inherit: u64) {
+    fn bind(
+        &mut self,
+        index: usize,
+        mount: &Mount,
+        target: CString,
+        options: Options,
+        (inherit, mapped): (u64, Option<Mapped>),
+    ) {
         let at = At::item("mounts[#].source", index);
         let Some(source) = mount.source().as_ref().filter(|s| !s.as_os_str().is_empty()) else {
             return self.problem(at, "config.md#mounts", "a bind mount needs a source");
         };
         let path = self.text(at, self.request.bundle.join(source).into_os_string().into_encoded_bytes());
         let recursive = options.recursive || mount.typ().as_deref() == Some("rbind");
-        let tree = self.tree(at, path.clone(), recursive);
+        let tree = match mapped {
+            Some(mapped) => Tree::Slot(self.need(at, Open::MappedTree { path: path.clone(), recursive, mapped })),
+            None => self.tree(at, path.clone(), recursive),
+        };
+        let inherit = inherited(&tree, inherit);
         let source = path;
         let Options { set, clear, mut tree_set, tree_clear, .. } = options;
         let sys = clean(Path::new(OsStr::from_bytes(source.to_bytes()))) == b"/sys";
@@ -237,6 +250,7 @@ impl Planner<'_> {
         let target = self.text(at, NOTIFY_DIR);
         let set = attr::NOSUID | attr::NOEXEC | attr::NODEV | attr::RDONLY;
         let tree = self.tree(at, source.clone(), false);
+        let inherit = inherited(&tree, inherit);
         let bind = Bind {
             target,
             source,
@@ -254,8 +268,19 @@ impl Planner<'_> {
         self.step(at, Op::Bind(bind));
     }
 
-    fn filesystem(&mut self, at: At, target: CString, fstype: &str, source: &[u8], options: &Options) {
-        let filesystem = self.new_filesystem(at, target, fstype, source, options);
+    fn filesystem(
+        &mut self,
+        at: At,
+        target: CString,
+        fstype: &str,
+        source: &[u8],
+        options: &Options,
+        mapped: Option<Mapped>,
+    ) {
+        let mut filesystem = self.new_filesystem(at, target, fstype, source, options);
+        if mapped.is_some() || options.copy_up {
+            self.detach(at, &mut filesystem, options, mapped);
+        }
         self.step(at, Op::Filesystem(filesystem));
     }
 
@@ -287,7 +312,8 @@ impl Planner<'_> {
         let may_cover_proc = fstype == "proc" || may_cover(path);
         let (source, fstype) = (self.text(at, source), self.text(at, fstype));
         let propagation = options.propagation.clone();
-        Filesystem { target, source, fstype, flags, data, propagation, mountpoint, is_proc, may_cover_proc }
+        let detached = None;
+        Filesystem { target, source, fstype, flags, data, propagation, mountpoint, is_proc, may_cover_proc, detached }
     }
 
     /// A file system that is to be read-only but in which something is made after mounting it (mountpoints below it,
@@ -337,7 +363,7 @@ impl Planner<'_> {
             }
             Mode::V2 => {
                 let plain = Options { data: vec![], ..options.clone() };
-                self.filesystem(at, target, "cgroup2", b"cgroup", &plain);
+                self.filesystem(at, target, "cgroup2", b"cgroup", &plain, None);
             }
             Mode::V1 | Mode::Hybrid => self.cgroup_v1_mount(at, &target, options),
         }
@@ -466,6 +492,15 @@ impl Planner<'_> {
             let path = self.text(at, path.as_str());
             self.step(at, Op::Mask(path));
         }
+    }
+}
+
+/// What the parent has copied belongs to peer groups of the host. What init itself copies has the propagation of its mount
+/// namespace already.
+fn inherited(tree: &Tree, propagation: u64) -> u64 {
+    match tree {
+        Tree::Slot(_) => propagation,
+        Tree::Path { .. } => 0,
     }
 }
 

@@ -9,7 +9,10 @@ use super::libc_flag::{
     MS_PRIVATE, MS_RDONLY, MS_REC, MS_SHARED, MS_SLAVE, MS_STRICTATIME, MS_SYNCHRONOUS, MS_UNBINDABLE, NEWCGROUP,
     NEWIPC, NEWNET, NEWNS, NEWPID, NEWTIME, NEWUSER, NEWUTS,
 };
-use super::{Bind, CgroupV1, Filesystem, Gate, HierarchyContent, IdMap, Image, Op, Open, Plan, Tasks, Tree};
+use super::{
+    Bind, CgroupV1, Detached, Filesystem, Gate, HierarchyContent, IdMap, Image, Mapped, Op, Open, Plan, Tasks, Tree,
+    UsersFrom,
+};
 
 const NAMESPACES: [(u64, &str); 8] = [
     (NEWPID, "PID"),
@@ -88,6 +91,13 @@ impl fmt::Display for Plan {
         if let Some(agent) = &self.seccomp_agent {
             writeln!(f, "agent   {:<36} connect {}", "linux.seccomp.listenerPath", agent.socket.display())?;
         }
+        for (i, users) in self.users.iter().enumerate() {
+            write!(f, "users {i} {:<36} ", users.at.to_string())?;
+            match &users.from {
+                UsersFrom::Maps { uid, gid } => writeln!(f, "uid {}; gid {}", lines(uid), lines(gid))?,
+                UsersFrom::Path(path) => writeln!(f, "of {}", text(path))?,
+            }
+        }
         for (i, need) in self.needs.iter().enumerate() {
             writeln!(f, "need {i:>2} {:<36} {}", need.at.to_string(), need.what)?;
         }
@@ -105,6 +115,16 @@ impl fmt::Display for Open {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Open::Tree { path, recursive } => write!(f, "{} {}", tree_word(*recursive), text(path)),
+            Open::MappedTree { path, recursive, mapped } => {
+                write!(f, "{} {}{mapped}", tree_word(*recursive), text(path))
+            }
+            Open::MappedFilesystem { source, fstype, data, attr, mapped } => {
+                write!(f, "mount {} {}", text(fstype), text(source))?;
+                for shown in [attributes(*attr), text(data)].iter().filter(|shown| !shown.is_empty()) {
+                    write!(f, " {shown}")?;
+                }
+                write!(f, "{mapped}")
+            }
             Open::CgroupTree(dir) => write!(f, "tree of cgroup directory {dir}"),
             Open::CgroupTasks(dir) => write!(f, "tasks of cgroup directory {dir}"),
             Open::Namespace { path, kind } => write!(f, "namespace {} {}", namespaces(*kind), text(path)),
@@ -112,6 +132,12 @@ impl fmt::Display for Open {
             Open::Memfd => f.write_str("memfd"),
             Open::HookOutput(path) => write!(f, "append to {}", text(path)),
         }
+    }
+}
+
+impl fmt::Display for Mapped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, " {} users {}", if self.recursive { "ridmap" } else { "idmap" }, self.users)
     }
 }
 
@@ -270,6 +296,10 @@ impl fmt::Display for Filesystem {
         write!(f, "mount {fstype} {source} -> {target}")?;
         for shown in [mount_flags(self.flags), text(&self.data)].iter().filter(|shown| !shown.is_empty()) {
             write!(f, " {shown}")?;
+        }
+        if let Some(Detached { made, copy_up, .. }) = self.detached {
+            made.map_or(Ok(()), |slot| write!(f, " made as need {}", slot.0))?;
+            f.write_str(if copy_up { " with a copy of what is there" } else { "" })?;
         }
         self.propagation.iter().try_for_each(|flags| write!(f, " {}", propagation(*flags)))
     }

@@ -75,6 +75,25 @@ pub(crate) unsafe fn fork(pidfd: &mut RawFd) -> Result<u32> {
     unsafe { clone(u64::try_from(libc::CLONE_PIDFD | libc::SIGCHLD).unwrap_or(0), pidfd) }
 }
 
+/// A process in a user namespace of its own, which has ended by the time it is looked at: it stays a zombie until it is
+/// reaped, and the files of a zombie in procfs still lead to its user namespace. It has no exit signal, so that its end is
+/// no news to the caller, and is waited for with `__WALL`.
+pub(crate) fn zombie_in_user_namespace() -> Result<(u32, OwnedFd)> {
+    let flags = u64::try_from(libc::CLONE_PIDFD | libc::CLONE_NEWUSER).unwrap_or(0);
+    let mut pidfd: RawFd = -1;
+    let mask = set_signal_mask(u64::MAX)?; // no handler of the caller's runs in it
+    // SAFETY: the child does nothing but `exit_group`.
+    let cloned = unsafe { clone(flags, &mut pidfd) };
+    if cloned == Ok(0) {
+        exit(0);
+    }
+    set_signal_mask(mask)?;
+    let pid = cloned?;
+    // SAFETY: the kernel has just stored the descriptor of the pidfd there, and it is nobody else's.
+    let pidfd = unsafe { own(pidfd) }.ok_or(Errno::BADF)?;
+    Ok((pid, pidfd))
+}
+
 /// `pidfd_send_signal(2)` with any number: what is no signal is the kernel's to refuse.
 pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
     // SAFETY: a null siginfo makes the kernel fill in its own.
@@ -155,6 +174,10 @@ pub struct MountAttr {
     /// User namespace for `MOUNT_ATTR_IDMAP`.
     pub userns_fd: u64,
 }
+
+/// `MOUNT_ATTR_IDMAP`; Linux 5.12.
+pub(crate) const MOUNT_ATTR_IDMAP: u64 = 0x10_0000;
+
 const _: () = assert!(size_of::<MountAttr>() == 32);
 
 /// `mount_setattr(2)`, Linux 5.12, on the mount that `fd` refers to (`AT_EMPTY_PATH`).

@@ -11,7 +11,8 @@ use crate::trap;
 /// What the program of [`config`] looks at, so that it is known that the steps did something.
 const SCRIPT: &str = "test $(id -u) = 1000 && test $(umask) = 0027 && test $(hostname) = rich && test $PWD = /opt/made \
     && test $HOME = /home && grep -q ' /bound ' /proc/self/mountinfo && test -z \"$(cat /proc/keys)\" && test -c /dev/own && test -p /dev/pipe \
-    && test -f /tmp/bound-file && test $(cat /proc/sys/kernel/shm_rmid_forced) = 1 && ! touch /proc/sys/kernel/hostname";
+    && test -f /tmp/bound-file && test -f /srv/link/b/file && test -d /mapped/below && \
+    grep -q ' /filled .* - tmpfs' /proc/self/mountinfo && test $(cat /proc/sys/kernel/shm_rmid_forced) = 1 && ! touch /proc/sys/kernel/hostname";
 
 /// Every kind of mount, device, path, limit, hook and credential at once, without a user namespace.
 pub fn config(world: &World) -> Value {
@@ -19,6 +20,11 @@ pub fn config(world: &World) -> Value {
         std::fs::create_dir_all(world.path(dir)).unwrap();
     }
     std::fs::write(world.path("file"), "x").unwrap();
+    for below in ["a/b/c", "d"] {
+        std::fs::create_dir_all(world.rootfs().join("srv").join(below)).unwrap();
+    }
+    std::fs::write(world.rootfs().join("srv/a/b/file"), "x").unwrap();
+    std::os::unix::fs::symlink("a", world.rootfs().join("srv/link")).unwrap_or_default(); // made by an earlier config
     let mut config = world.minimal(SCRIPT);
     set(&mut config, "/hostname", json!("rich"));
     set(&mut config, "/domainname", json!("example.org"));
@@ -49,6 +55,7 @@ fn mounts(world: &World) -> Vec<Value> {
         world.path("work").display()
     );
     let overlay: Vec<&str> = overlay.split(',').collect();
+    let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
     vec![
         json!({ "destination": "/dev/pts", "type": "devpts", "source": "devpts",
             "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"] }),
@@ -63,6 +70,10 @@ fn mounts(world: &World) -> Vec<Value> {
         json!({ "destination": "/opt/ro", "type": "tmpfs", "source": "tmpfs", "options": ["ro", "mode=711", "rslave"] }),
         json!({ "destination": "/mnt", "type": "overlay", "source": "overlay", "options": overlay }),
         json!({ "destination": "/proc/meminfo", "type": "bind", "source": world.path("file"), "options": ["bind", "ro"] }),
+        json!({ "destination": "/srv", "type": "tmpfs", "source": "t", "options": ["tmpcopyup", "size=1m"] }),
+        json!({ "destination": "/mapped", "type": "bind", "source": world.path("bound"), "options": ["rbind", "ridmap"],
+            "uidMappings": map, "gidMappings": map }),
+        json!({ "destination": "/filled", "type": "tmpfs", "source": "t", "options": ["noexec"], "uidMappings": map, "gidMappings": map }),
     ]
 }
 

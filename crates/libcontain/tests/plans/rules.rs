@@ -325,6 +325,7 @@ fn slots(op: &Op) -> Vec<Slot> {
         Op::CgroupV1(mount) => mount.hierarchies.iter().flat_map(|h| of_content(&h.content)).collect(),
         Op::AttachRoot { tree, .. } => of(tree),
         Op::Bind(bind) => of(&bind.tree),
+        Op::Filesystem(fs) => fs.detached.and_then(|d| d.made).into_iter().collect(),
         Op::Device(device) => device.bind.as_ref().map_or(vec![], of),
         Op::Hook(hook) => hook.stdio.to_vec(),
         _ => vec![],
