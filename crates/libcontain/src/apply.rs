@@ -100,7 +100,7 @@ pub(crate) fn apply(stage: &mut Stage<'_>, op: &Op) -> Result<()> {
             write(stage.lend(file), value.to_bytes())
         }
         Op::Readonly(path) => mounts::readonly_path(stage, path),
-        Op::Mask(path) => mounts::mask(stage, path),
+        Op::Mask(path, context) => mounts::mask(stage, path, context.as_deref()),
         Op::AllCpus => {
             // Nobody has asked for it in the config: where a sandbox around the runtime forbids the call, its CPUs stay.
             let _ = sys::use_all_cpus();

@@ -64,6 +64,7 @@ const RULES: &[Rule] = &[
     tuning::exec_cpu_affinity,
     mounts::destinations,
     mounts::types,
+    mounts::label,
     idmapped::mounts,
     idmapped::copied,
     mounts::owners,

@@ -79,7 +79,6 @@ struct Enabled {
     enabled: bool,
 }
 
-const NO: Enabled = Enabled { enabled: false };
 const YES: Enabled = Enabled { enabled: true };
 
 /// In the order of a container's life.

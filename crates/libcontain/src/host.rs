@@ -127,8 +127,12 @@ impl Host {
         if self.resctrl.is_none() && spec.linux().as_ref().is_some_and(|linux| linux.intel_rdt().is_some()) {
             self.resctrl = crate::rdt::probe();
         }
-        let Some(process) = spec.process() else { return };
         let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+        let labels_mounts = spec.linux().as_ref().is_some_and(|linux| given(linux.mount_label()));
+        if self.selinux.is_none() && labels_mounts {
+            self.selinux = Some(has_selinux());
+        }
+        let Some(process) = spec.process() else { return };
         if self.apparmor.is_none() && given(process.apparmor_profile()) {
             self.apparmor = Some(has_apparmor());
         }

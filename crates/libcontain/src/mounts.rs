@@ -7,7 +7,7 @@
 use std::ffi::CStr;
 use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
@@ -157,6 +157,11 @@ pub(crate) fn filesystem(stage: &mut Stage<'_>, fs: &Filesystem) -> Result<()> {
         return Ok(());
     }
     mount_on(target, &fs.source, &fs.fstype, fs.flags, &data)?;
+    if let Some(label) = &fs.label {
+        let root = stage.open(&fs.target, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let label = label.to_bytes_with_nul();
+        call("fsetxattr", rustix::fs::fsetxattr(root, c"security.selinux", label, XattrFlags::empty()))?;
+    }
     if !fs.propagation.is_empty() {
         let mount = stage.open(&fs.target, OFlags::PATH)?;
         fs.propagation.iter().try_for_each(|flags| set_propagation(mount, *flags))?;
@@ -223,10 +228,19 @@ pub(crate) fn fsmount_of(context: BorrowedFd<'_>, source: &CStr, data: &Buffer, 
 }
 
 fn set_options(context: BorrowedFd<'_>, data: &Buffer) -> Result<()> {
-    for option in data.as_bytes().split(|b| *b == b',').filter(|option| !option.is_empty()) {
+    let mut rest = data.as_bytes();
+    while !rest.is_empty() {
+        let (option, after) = first_option(rest);
+        rest = after;
+        if option.is_empty() {
+            continue;
+        }
         let equals = option.iter().position(|b| *b == b'=');
         let (key, value) = option.split_at_checked(equals.unwrap_or(option.len())).unwrap_or((option, b""));
-        let (key, value) = (Buffer::from(key)?, Buffer::from(value.get(1..).unwrap_or(b""))?);
+        let value = value.get(1..).unwrap_or(b"");
+        // The quotes are mount(2)'s, for the commas in between.
+        let value = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value);
+        let (key, value) = (Buffer::from(key)?, Buffer::from(value)?);
         let set = match equals {
             Some(_) => rustix::mount::fsconfig_set_string(context, key.as_cstr(), value.as_cstr()),
             None => rustix::mount::fsconfig_set_flag(context, key.as_cstr()),
@@ -234,6 +248,19 @@ fn set_options(context: BorrowedFd<'_>, data: &Buffer) -> Result<()> {
         call("fsconfig", set)?;
     }
     Ok(())
+}
+
+/// The first option and what is behind it. As in the plan, a comma in quotes or behind a backslash separates nothing.
+fn first_option(data: &[u8]) -> (&[u8], &[u8]) {
+    let (mut quoted, mut escaped) = (false, false);
+    let end = data.iter().position(|b| {
+        let plain = !escaped;
+        escaped = plain && *b == b'\\';
+        quoted ^= plain && *b == b'"';
+        plain && !quoted && *b == b','
+    });
+    let (option, rest) = data.split_at_checked(end.unwrap_or(data.len())).unwrap_or((data, b""));
+    (option, rest.get(1..).unwrap_or(b""))
 }
 
 /// The tmpfs has just been made and nobody else can reach it, so names in it are safe to use.
@@ -368,10 +395,10 @@ fn open_if_there(stage: &mut Stage<'_>, path: &CStr) -> Result<Option<Fd>> {
     }
 }
 
-pub(crate) fn mask(stage: &mut Stage<'_>, path: &CStr) -> Result<()> {
+pub(crate) fn mask(stage: &mut Stage<'_>, path: &CStr, context: Option<&CStr>) -> Result<()> {
     let Some(target) = open_if_there(stage, path)? else { return Ok(()) };
     if file_type(target)? == FileType::Directory {
-        return mask_directory(stage, target);
+        return mask_directory(stage, target, context);
     }
     let null = verified_null(stage)?;
     let tree = clone_of(stage, null, false)?;
@@ -393,12 +420,13 @@ fn verified_null(stage: &mut Stage<'_>) -> Result<Fd> {
     Ok(null)
 }
 
-fn mask_directory(stage: &mut Stage<'_>, target: Fd) -> Result<()> {
+fn mask_directory(stage: &mut Stage<'_>, target: Fd, context: Option<&CStr>) -> Result<()> {
     if let Some(empty) = stage.empty {
         let tree = clone_of(stage, empty, false)?;
         return move_mount(tree, target);
     }
-    let data = Buffer::from(b"nr_blocks=1,nr_inodes=1,ro")?;
+    let mut data = Buffer::from(b"nr_blocks=1,nr_inodes=1,ro,")?;
+    data.push(context.map_or(b"", CStr::to_bytes))?;
     let mount = stage.attach(c"tmpfs", c"tmpfs", &data, readonly().set, target)?;
     stage.empty = Some(stage.hold(mount)); // attached: dropping it later costs no RCU wait
     Ok(())
@@ -410,4 +438,24 @@ fn file_type(fd: Fd) -> Result<FileType> {
 
 pub(crate) fn is_null(stat: &rustix::fs::Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == rustix::fs::makedev(1, 3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_split_as_mount_does() {
+        let table: [(&[u8], &[u8], &[u8]); 6] = [
+            (b"a=b,c", b"a=b", b"c"),
+            (b"a", b"a", b""),
+            (b",a", b"", b"a"),
+            (b"context=\"u:r:t:c1,c2\",x", b"context=\"u:r:t:c1,c2\"", b"x"),
+            (b"lowerdir=/a\\,b:/c,d", b"lowerdir=/a\\,b:/c", b"d"),
+            (b"a=\\\\,b", b"a=\\\\", b"b"),
+        ];
+        for (data, option, rest) in table {
+            assert_eq!(first_option(data), (option, rest), "{}", String::from_utf8_lossy(data));
+        }
+    }
 }

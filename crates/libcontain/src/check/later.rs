@@ -4,28 +4,19 @@
 
 use super::{Ctx, Problems};
 use crate::error::{At, Problem};
-use crate::spec::{Linux, Process};
+use crate::spec::Process;
 
 const TEXT: &str = "not implemented yet";
 
 pub(super) fn not_yet(c: &Ctx<'_>, out: &mut Problems) {
     let process = c.process().map(of_process).unwrap_or_default();
-    let linux = c.linux().map(of_linux).unwrap_or_default();
-    for (place, _) in process.into_iter().chain(linux).filter(|(_, set)| *set) {
+    for (place, _) in process.into_iter().filter(|(_, set)| *set) {
         out.push(Problem::error(At::field(place), "", TEXT));
     }
 }
 
-fn given(text: &Option<String>) -> bool {
-    text.as_ref().is_some_and(|text| !text.is_empty())
-}
-
 fn of_process(p: &Process) -> Vec<(&'static str, bool)> {
     vec![("process.terminal", p.terminal() == Some(true))]
-}
-
-fn of_linux(l: &Linux) -> Vec<(&'static str, bool)> {
-    vec![("linux.mountLabel", given(l.mount_label()))]
 }
 
 #[cfg(test)]
@@ -37,7 +28,6 @@ mod tests {
     fn what_is_set_and_cannot_be_done_is_told() {
         let table = [
             (json!({"process": {"terminal": true}}), "process.terminal"),
-            (json!({"linux": {"mountLabel": "x"}}), "linux.mountLabel"),
         ];
         for (patch, expected) in table {
             assert_eq!(found(patch), [format!("{expected}: not implemented yet")]);

@@ -2,11 +2,12 @@
 
 use super::{Ctx, Problems, join_path, quoted};
 use crate::error::{At, Problem};
-use crate::plan::{idmap, mount_options};
+use crate::plan::{annotations, idmap, mount_label, mount_options};
 use crate::spec::{LinuxDevice, LinuxDeviceType, LinuxNamespaceType, Mount};
 use std::path::{Component, Path};
 
 const MOUNTS: &str = "config.md#mounts";
+const LABEL: &str = "config-linux.md#mount-label";
 const DEVICES: &str = "config-linux.md#devices";
 
 /// Largest device numbers; `MINORBITS` of the kernel is 20, which leaves 12 for the major.
@@ -68,6 +69,24 @@ pub(super) fn types(c: &Ctx<'_>, out: &mut Problems) {
                 format!("{} is ignored: bind mounts cannot have any filesystem-specific options applied", quoted(name));
             out.push(Problem::warning(At::item("mounts[#].options", i), MOUNTS, text));
         }
+    }
+}
+
+/// A label says who may open what, so without SELinux it would bound nothing: the container has no less than it was
+/// promised, and engines' configs with one run everywhere, as with crun. (runc has the kernel refuse each mount.)
+pub(super) fn label(c: &Ctx<'_>, out: &mut Problems) {
+    let at = At::field("linux.mountLabel");
+    if let Some(kind) = annotations::mount_context_type(c.spec).filter(|kind| !mount_label::KINDS.contains(kind)) {
+        let text =
+            format!("{}: {} is none of {}", annotations::MOUNT_CONTEXT_TYPE, quoted(kind), mount_label::KINDS.join(", "));
+        out.push(Problem::error(At::field("annotations"), "", text));
+    }
+    let Some(label) = c.linux().and_then(|l| l.mount_label().as_deref()).filter(|label| !label.is_empty()) else { return };
+    if label.contains('"') {
+        out.push(Problem::error(at, LABEL, format!("{} has a quotation mark in it", quoted(label))));
+    }
+    if c.host.selinux == Some(false) {
+        out.push(Problem::warning(at, LABEL, "not applied: selinux is disabled or not supported"));
     }
 }
 
@@ -166,7 +185,8 @@ pub(super) fn propagation(c: &Ctx<'_>, out: &mut Problems) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::found;
+    use super::super::tests::{found, found_on};
+    use crate::host::Host;
     use serde_json::{Value, json};
 
     fn mount(mount: Value) -> Vec<String> {
@@ -218,6 +238,25 @@ mod tests {
         for (given, expected) in table {
             assert_eq!(mount(given.clone()).join("\n"), expected, "{given}");
         }
+    }
+
+    #[test]
+    fn labels() {
+        let labelled = |label: &str| json!({"linux": {"mountLabel": label}});
+        let without = Host { selinux: Some(false), ..Host::privileged() };
+        assert_eq!(found(labelled("u:object_r:t:s0:c1,c2")), Vec::<String>::new());
+        assert_eq!(
+            found_on(&without, labelled("u:object_r:t:s0")),
+            ["warning: linux.mountLabel: not applied: selinux is disabled or not supported"]
+        );
+        assert_eq!(found_on(&without, labelled("")), Vec::<String>::new());
+        assert_eq!(found(labelled("a\",b")), ["linux.mountLabel: \"a\\\",b\" has a quotation mark in it"]);
+        let kind = |kind: &str| found(json!({"annotations": {"run.oci.mount_context_type": kind}}));
+        assert_eq!(kind("rootcontext"), Vec::<String>::new());
+        assert_eq!(
+            kind("Context"),
+            ["annotations: run.oci.mount_context_type: \"Context\" is none of context, fscontext, defcontext, rootcontext"]
+        );
     }
 
     #[test]

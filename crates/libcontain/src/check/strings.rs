@@ -29,6 +29,9 @@ pub(super) fn nul_bytes(c: &Ctx<'_>, out: &mut Problems) {
         see(out, At::field("process.apparmorProfile"), process.apparmor_profile().as_deref().unwrap_or_default());
         see(out, At::field("process.selinuxLabel"), process.selinux_label().as_deref().unwrap_or_default());
     }
+    if let Some(linux) = c.linux() {
+        see(out, At::field("linux.mountLabel"), linux.mount_label().as_deref().unwrap_or_default());
+    }
     if let Some(root) = c.spec.root() {
         see(out, At::field("root.path"), root.path());
     }

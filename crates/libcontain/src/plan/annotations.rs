@@ -10,6 +10,9 @@ use oci_spec::runtime::Spec;
 /// `1`: the container's processes keep the supplementary groups of the runtime (podman's `--group-add keep-groups`).
 pub(crate) const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 
+/// `context`, `fscontext`, `defcontext` or `rootcontext`.
+pub(crate) const MOUNT_CONTEXT_TYPE: &str = "run.oci.mount_context_type";
+
 /// Files that what hooks write is appended to: stdout, stderr.
 pub(crate) const HOOK_OUTPUT: [&str; 2] = ["run.oci.hooks.stdout", "run.oci.hooks.stderr"];
 
@@ -27,6 +30,11 @@ pub(super) fn hook_output(spec: &Spec, bundle: &Path) -> [Option<PathBuf>; 2] {
 /// which is where callers run a runtime.
 pub(crate) fn hook_output_of<'a>(annotation: impl Fn(&str) -> Option<&'a str>, bundle: &Path) -> [Option<PathBuf>; 2] {
     HOOK_OUTPUT.map(|name| annotation(name).filter(|path| !path.is_empty()).map(|path| bundle.join(path)))
+}
+
+/// Which of SELinux's options `linux.mountLabel` becomes (podman's `--security-opt label`): as the annotation has it.
+pub(crate) fn mount_context_type(spec: &Spec) -> Option<&str> {
+    of(spec, MOUNT_CONTEXT_TYPE)
 }
 
 fn of<'a>(spec: &'a Spec, name: &str) -> Option<&'a str> {

@@ -10,6 +10,7 @@ pub mod cgroup;
 pub mod devices;
 pub mod idmap;
 mod idmapped;
+pub(crate) mod mount_label;
 pub mod mount_options;
 mod namespaces;
 mod netdev;

@@ -234,6 +234,8 @@ pub struct Filesystem {
     pub flags: u64,
     /// Options of the type, separated by commas.
     pub data: CString,
+    /// `security.selinux` of its root directory.
+    pub label: Option<CString>,
     /// Propagation words, in order.
     pub propagation: Vec<u64>,
     /// What the mountpoint has to be.
@@ -414,8 +416,8 @@ pub enum Op {
     Sysctl(CString, CString),
     /// Read-only over itself, with what is below.
     Readonly(CString),
-    /// Hidden behind `/dev/null` or an empty directory.
-    Mask(CString),
+    /// Hidden behind `/dev/null` or an empty directory: a tmpfs with this option, if any.
+    Mask(CString, Option<CString>),
     /// `sched_setaffinity(2)` to all CPUs: of those the kernel gives what the cgroup allows.
     AllCpus,
     /// `prctl(PR_SET_NO_NEW_PRIVS)`.

@@ -298,7 +298,9 @@ impl Planner<'_> {
             Some(value) => format!("{key}={value}"),
             None => key.clone(),
         };
-        let data = self.text(at, options.data.iter().map(word).collect::<Vec<_>>().join(","));
+        let context = self.context_option(fstype, &options.data);
+        let data = self.text(at, options.data.iter().map(word).chain(context).collect::<Vec<_>>().join(","));
+        let label = self.label_attribute(fstype);
         let has_mode = options.data.iter().any(|(key, _)| key == "mode");
         let mountpoint = match fstype {
             "proc" | "sysfs" => Mountpoint::Ordinary,
@@ -313,7 +315,19 @@ impl Planner<'_> {
         let (source, fstype) = (self.text(at, source), self.text(at, fstype));
         let propagation = options.propagation.clone();
         let detached = None;
-        Filesystem { target, source, fstype, flags, data, propagation, mountpoint, is_proc, may_cover_proc, detached }
+        Filesystem {
+            target,
+            source,
+            fstype,
+            flags,
+            data,
+            label,
+            propagation,
+            mountpoint,
+            is_proc,
+            may_cover_proc,
+            detached,
+        }
     }
 
     /// A file system that is to be read-only but in which something is made after mounting it (mountpoints below it,
@@ -490,7 +504,8 @@ impl Planner<'_> {
             }
             let at = At::item("linux.maskedPaths[#]", i);
             let path = self.text(at, path.as_str());
-            self.step(at, Op::Mask(path));
+            let context = self.context_option("tmpfs", &[]).map(|context| self.text(at, context));
+            self.step(at, Op::Mask(path, context));
         }
     }
 }

@@ -240,7 +240,10 @@ impl fmt::Display for Op {
                 write!(f, "sysctl {key} = {}", text(value))
             }
             Op::Readonly(path) => write!(f, "read-only {}", text(path)),
-            Op::Mask(path) => write!(f, "mask {}", text(path)),
+            Op::Mask(path, context) => {
+                write!(f, "mask {}", text(path))?;
+                context.as_ref().map_or(Ok(()), |context| write!(f, " {}", text(context)))
+            }
             Op::AllCpus => f.write_str("all CPUs of the cgroup"),
             Op::NoNewPrivs => f.write_str("no_new_privs"),
             Op::Scheduler(s) => {
@@ -297,6 +300,7 @@ impl fmt::Display for Filesystem {
         for shown in [mount_flags(self.flags), text(&self.data)].iter().filter(|shown| !shown.is_empty()) {
             write!(f, " {shown}")?;
         }
+        self.label.as_ref().map_or(Ok(()), |label| write!(f, " selinux {}", text(label)))?;
         if let Some(Detached { made, copy_up, .. }) = self.detached {
             made.map_or(Ok(()), |slot| write!(f, " made as need {}", slot.0))?;
             f.write_str(if copy_up { " with a copy of what is there" } else { "" })?;
