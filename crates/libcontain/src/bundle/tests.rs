@@ -119,6 +119,17 @@ fn unknown_words_are_refused_with_runc_texts() {
             r#""memoryPolicy":{"mode":"MPOL_BIND","flags":["X"]}"#,
             "memoryPolicy.flags[0]: invalid memory policy flag \"X\"",
         ),
+        ("linux", r#""namespaces":[{"type":"Pid"}]"#, "namespaces[0].type: namespace \"Pid\" does not exist, expected"),
+        ("linux", r#""namespaces":[{}]"#, "namespaces[0].type: must be given"),
+        ("linux", r#""namespaces":[null]"#, "namespaces[0].type: must be given"),
+        ("linux", r#""memoryPolicy":{"nodes":"0"}"#, "memoryPolicy.mode: invalid memory policy mode \"\", expected"),
+        ("linux", r#""personality":{}"#, "personality.domain: invalid personality domain , expected"),
+    ]);
+}
+
+#[test]
+fn unknown_words_of_the_process_are_refused_with_runc_texts() {
+    refused(&[
         (
             "process",
             r#""rlimits":[{"type":"RLIMIT_X"}]"#,
@@ -130,16 +141,21 @@ fn unknown_words_are_refused_with_runc_texts() {
             r#""scheduler":{"policy":"X"}"#,
             "scheduler.policy: invalid scheduler policy: X, expected one of SCHED_OTHER, ",
         ),
-        ("process", r#""scheduler":{}"#, "scheduler.policy: scheduler policy is required"),
-        ("process", r#""scheduler":{"policy":""}"#, "scheduler.policy: scheduler policy is required"),
-        ("process", r#""ioPriority":{"priority":1}"#, "ioPriority.class: invalid ioPriority.Class: \"\", expected"),
-        ("linux", r#""personality":{}"#, "personality.domain: invalid personality domain , expected"),
-        ("linux", r#""memoryPolicy":{}"#, "memoryPolicy.mode: invalid memory policy mode \"\", expected"),
         (
             "process",
             r#""scheduler":{"policy":"SCHED_RR","flags":["X"]}"#,
-            "scheduler.flags[0]: invalid scheduler flag: X",
+            "scheduler.flags[0]: invalid scheduler flag: X, expected one of SCHED_FLAG_RESET_ON_FORK, SCHED_FLAG_RECLAIM, SCHED_FLAG_DL_OVERRUN, ",
         ),
+        (
+            "process",
+            r#""scheduler":{"policy":"SCHED_RR","flags":["SCHED_RESET_ON_FORK"]}"#,
+            "scheduler.flags[0]: invalid scheduler flag: SCHED_RESET_ON_FORK, expected",
+        ),
+        ("process", r#""scheduler":{}"#, "scheduler.policy: scheduler policy is required, expected one of SCHED_"),
+        ("process", r#""scheduler":{"policy":""}"#, "scheduler.policy: scheduler policy is required"),
+        ("process", r#""ioPriority":{"priority":1}"#, "ioPriority.class: invalid ioPriority.Class: \"\", expected"),
+        ("process", r#""ioPriority":{"class":null}"#, "ioPriority.class: invalid ioPriority.Class: \"\", expected"),
+        ("process", r#""rlimits":[{"type":"NOFILE"}]"#, "rlimits[0].type: wrong rlimit value: NOFILE, expected"),
         (
             "process",
             r#""ioPriority":{"class":"X"}"#,

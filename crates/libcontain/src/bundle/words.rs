@@ -41,6 +41,14 @@ pub(super) struct Word<V> {
     pub visitor: V,
 }
 
+impl<V> Word<V> {
+    /// The spec's word for a variant.
+    fn spelt(&self, variant: &'static str) -> &'static str {
+        let row = SPELLINGS.iter().find(|(name, _, ours)| *name == self.name && *ours == variant);
+        row.map_or(variant, |(_, spec, _)| spec)
+    }
+}
+
 impl<'de, V: Visitor<'de>> Visitor<'de> for Word<V> {
     type Value = V::Value;
 
@@ -49,11 +57,8 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Word<V> {
     }
 
     fn visit_str<E: de::Error>(self, word: &str) -> Result<V::Value, E> {
-        if self.variants.contains(&word) {
-            return self.visitor.visit_enum(word.into_deserializer());
-        }
-        if let Some((_, _, ours)) = SPELLINGS.iter().find(|(name, spec, _)| *name == self.name && *spec == word) {
-            return self.visitor.visit_enum((*ours).into_deserializer());
+        if let Some(variant) = self.variants.iter().find(|variant| self.spelt(variant) == word) {
+            return self.visitor.visit_enum((*variant).into_deserializer());
         }
         let row = WORDS.iter().find(|(name, _)| *name == self.owner || *name == self.name);
         let pattern = match row {
@@ -63,7 +68,10 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Word<V> {
         };
         let mut text = pattern.replacen('@', &super::shown(word), 1);
         if self.variants.len() <= 16 {
-            text = format!("{text}, expected one of {}", self.variants.join(", "));
+            text = format!(
+                "{text}, expected one of {}",
+                self.variants.iter().map(|v| self.spelt(v)).collect::<Vec<_>>().join(", ")
+            );
         }
         Err(E::custom(text))
     }
