@@ -259,3 +259,28 @@ engines! {
     host View::Host;
     v2 View::V2;
 }
+
+/// What engines check with Go's reader must be what runs: names in any case, a member given twice, null, bytes that are
+/// not UTF-8, text behind the document.
+#[test]
+fn a_config_means_what_it_means_in_go() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let config =
+        bundle::minimal(&sandbox.cgroups_path(), "hostname; echo \"$1,$2\"; id -u; pwd; cat /proc/self/cgroup");
+    let mut text = serde_json::to_vec(&config).unwrap();
+    assert_eq!(text.pop(), Some(b'}'));
+    text.extend(br#","HOSTNAME":"from-go","hostname":null,"Process":{"user":{"uid":7},"ARGS":[null,null,null,"sh"],"cwd":"/tmp"}"#);
+    text.extend(br#","annotations":{"a":"1","a":null},"linux":{"resources":{"pids":{"limit":null}}},"new":[{}]} more"#);
+    std::fs::write(sandbox.bundle().join("config.json"), &text).unwrap();
+    // Of the arguments, three nulls leave what was there, and the fourth is new.
+    let out = sandbox.run_ok();
+    assert!(out.stdout.starts_with("from-go\n,\n7\n/tmp\n"), "{out:#?}");
+    let at = text.windows(7).position(|w| w == b"from-go").unwrap();
+    text[at] = 0xe9;
+    std::fs::write(sandbox.bundle().join("config.json"), &text).unwrap();
+    assert!(sandbox.run_ok().stdout.starts_with("\u{fffd}rom-go\n"));
+    sandbox.assert_clean();
+}

@@ -421,9 +421,6 @@ fn files() {
     let sandbox = Sandbox::new();
     let file = sandbox.path("bundle/config.json");
     let good = serde_json::to_string(&bundle::minimal(&sandbox.cgroups_path(), "exit 0")).unwrap();
-    let mut latin1 = good.clone().into_bytes();
-    let at = good.find("\"tests\"").unwrap() + 1;
-    latin1[at] = 0xe9;
     let mut report = Vec::new();
     let mut try_bytes = |name: &str, bytes: Option<&[u8]>, says: &[&str]| {
         let _ = fs::remove_file(&file);
@@ -435,9 +432,8 @@ fn files() {
     try_bytes("missing", None, &["JSON specification file config.json not found"]);
     try_bytes("empty", Some(b""), &["config.json", "EOF | empty | end"]);
     try_bytes("cut off", Some(&good.as_bytes()[..good.len() / 2]), &["config.json", "EOF | end", "line"]);
-    try_bytes("something behind it", Some(format!("{good}x").as_bytes()), &["config.json", "trailing"]);
+    try_bytes("null", Some(b"null"), &["config cannot be null"]);
     try_bytes("an array", Some(b"[1,2]"), &["config.json"]);
-    try_bytes("invalid UTF-8", Some(&latin1), &["hostname | config.json", "UTF-8 | unicode"]);
     try_bytes("deeply nested", Some(&b"[".repeat(1_000_000)), &["config.json"]);
     let mut huge = br#"{"annotations":{"a":""#.to_vec();
     huge.resize(100 << 20, b'x');

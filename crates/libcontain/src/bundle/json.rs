@@ -1,74 +1,36 @@
 //! JSON as Go's `encoding/json` reads it, over serde_json's parser and serde's derived types.
 //!
 //! Engines are written in Go and their configs rely on its rules (contract G3), which serde does not share:
-//! member names match without regard to case, a `null` member is an absent one, of a repeated member the last
-//! counts, and what is absent is the zero value. [`Pass`] stands between the parser and the derived code and
-//! makes up for that in the same walk, at the price of a name comparison per member. It also knows at every
-//! moment where in the document it is, so an error names the config path at no cost while there is none.
+//! member names match without regard to case, `null` and what is absent are the zero value, a repeated member
+//! is decoded into what the earlier one has left, and what follows the document is not read. [`Pass`] stands
+//! between the parser and the derived code and makes up for that in the same walk, at the price of a name
+//! comparison per member. It also knows at every moment where in the document it is, so an error names the
+//! config path at no cost while there is none.
 //!
-//! What a streaming parser cannot take back (the first of two equal members, a `null` for a plain number, a
-//! capability that the enum does not know) fails the walk, and the next walk leaves that one out: see
+//! What a streaming parser cannot take back fails the walk: a capability that the enum does not know is left
+//! out of the next walk, and for a repeated member the document is rewritten first (`repeat.rs`). See
 //! [`decode`]. No I/O, no knowledge of the config beyond the tables below.
 
+use super::repeat;
+use super::words::Word;
+use super::zero::{ABSENT, Kind};
 use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{
-    self, Deserialize, DeserializeSeed, Deserializer, IgnoredAny, IntoDeserializer, MapAccess, SeqAccess, Visitor,
+    self, DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, IntoDeserializer, MapAccess, SeqAccess, Visitor,
 };
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 
-/// Go's zero value for members whose absence the derived types refuse: (type, member, value). Where nothing
-/// sensible comes of it, such as an empty `cwd`, the checks say so, together with whatever else they find.
-const ABSENT: &[(&str, &str, &str)] = &[
-    ("Hook", "path", "\"\""),
-    ("LinuxIOPriority", "class", "\"\""),
-    ("LinuxMemoryPolicy", "mode", "\"\""),
-    ("LinuxPersonality", "domain", "\"\""),
-    ("LinuxSeccompArg", "index", "0"),
-    ("LinuxSeccompArg", "value", "0"),
-    ("Mount", "destination", "\"\""),
-    ("Process", "cwd", "\"\""),
-    ("Process", "user", "{}"),
-    ("Scheduler", "policy", "\"\""),
-];
-
-/// How to refuse a word that an enum does not hold, by the type of the enum or, before that, of its owner; `@`
-/// stands for the word. runc's texts where it has one.
-const WORDS: &[(&str, &str)] = &[
-    ("LinuxDeviceCgroup", "invalid cgroup device type \"@\""),
-    ("Arch", "string @ is not a valid arch for seccomp"),
-    ("IOPriorityClass", "invalid ioPriority.Class: \"@\""),
-    ("LinuxDeviceType", "invalid device type \"@\""),
-    ("LinuxNamespaceType", "namespace \"@\" does not exist"),
-    ("LinuxPersonalityDomain", "invalid personality domain @"),
-    ("LinuxSchedulerFlag", "invalid scheduler flag: @"),
-    ("LinuxSchedulerPolicy", "invalid scheduler policy: @"),
-    ("LinuxSeccompAction", "string @ is not a valid action for seccomp"),
-    ("LinuxSeccompFilterFlag", "seccomp flag @ is not known to runc"),
-    ("LinuxSeccompOperator", "string @ is not a valid operator for seccomp"),
-    ("MemoryPolicyFlagType", "invalid memory policy flag \"@\""),
-    ("MemoryPolicyModeType", "invalid memory policy mode \"@\""),
-    ("PosixRlimitType", "wrong rlimit value: @"),
-];
-
-/// How to refuse no word at all, where runc has a text of its own for that.
-const NO_WORD: (&str, &str) = ("LinuxSchedulerPolicy", "scheduler policy is required");
-
-/// Words of the spec that oci-spec 0.10 spells differently: (type, spec, oci-spec).
-const SPELLINGS: &[(&str, &str, &str)] = &[
-    ("LinuxSchedulerFlag", "SCHED_FLAG_DL_OVERRUN", "SCHED_FLAG_D_L_OVERRUN"),
-    ("LinuxSchedulerFlag", "SCHED_FLAG_RESET_ON_FORK", "SCHED_RESET_ON_FORK"),
-];
-
 /// The type whose lists may hold words that are left out rather than refused, and how its error begins.
 const LENIENT: (&str, &str) = ("LinuxCapabilities", "no variant for ");
 
-/// How oci-spec refuses a list of CPUs; what it was given follows.
-const CPUS: &str = "Invalid execCPUAffinity format: ";
+/// The type whose members may be empty texts, which its own parser refuses, and how that begins; what it was given
+/// follows. An empty list of CPUs is none.
+const CPUS: (&str, &str) = ("ExecCPUAffinity", "Invalid execCPUAffinity format: ");
 
-/// Bytes of text that repeated walks may read in all. Every `null` in a plain member and every repeated member
-/// costs a walk, so this is what a hostile document can make us do: some 0.3 s.
+/// Bytes of text that repeated walks may read in all. Every unknown capability costs a walk, so this is what a
+/// hostile document can make us do: some 0.3 s.
 const BUDGET: usize = 64 << 20;
 
 /// Why a document could not be decoded.
@@ -90,9 +52,28 @@ pub(super) struct Dropped {
     pub word: String,
 }
 
-/// Decodes one document. Walks again, leaving one more item out, as long as the failure is one of those that
-/// Go would not have had.
-pub(super) fn decode<'de, T: Deserialize<'de>>(text: &'de str) -> Result<(T, Vec<Dropped>), Fault> {
+/// Decodes one document. Walks again as long as the failure is one of those that Go would not have had.
+pub(super) fn decode<T: DeserializeOwned>(text: &str) -> Result<(T, Vec<Dropped>), Fault> {
+    decode_plain(text).or_else(|refused| match refused {
+        Refused::Fault(fault) => Err(fault),
+        Refused::Repeated(fault) => {
+            let rewritten = repeat::merge(text).map_err(|error| Fault { text: spoken(&error), ..fault })?;
+            decode_plain(&rewritten).map_err(|refused| match refused {
+                // The lines are those of a text that nobody has seen.
+                Refused::Fault(fault) | Refused::Repeated(fault) => Fault { line: 0, ..fault },
+            })
+        }
+    })
+}
+
+enum Refused {
+    Fault(Fault),
+    /// A member is there twice.
+    Repeated(Fault),
+}
+
+/// Walks again, leaving one more item out, as long as it is a word that is to be left out.
+fn decode_plain<T: DeserializeOwned>(text: &str) -> Result<(T, Vec<Dropped>), Refused> {
     let mut skip: Vec<u32> = Vec::new();
     let mut budget = BUDGET;
     loop {
@@ -100,36 +81,39 @@ pub(super) fn decode<'de, T: Deserialize<'de>>(text: &'de str) -> Result<(T, Vec
             Walk { skip: &skip, ordinal: Cell::new(0), failure: RefCell::new(None), dropped: RefCell::default() };
         let mut parser = serde_json::Deserializer::from_str(text);
         let pass = Pass { de: &mut parser, place: &Place::ROOT, walk: &walk };
-        let error = match T::deserialize(pass).and_then(|value| parser.end().map(|()| value)) {
+        // What follows is not looked at: Go's decoder reads one value of a stream.
+        let error = match T::deserialize(pass) {
             Ok(value) => return Ok((value, walk.dropped.into_inner())),
             Err(error) => error,
         };
         let failure = walk.failure.into_inner().unwrap_or_default();
         budget = budget.saturating_sub(text.len().max(1));
-        match failure.without {
-            // Ordinals beyond this one move, because what they counted may stand inside what is left out now.
-            Some(ordinal) if budget > 0 => {
-                skip.retain(|s| *s < ordinal);
-                skip.push(ordinal);
-            }
-            _ => return Err(fault(&error, failure.path)),
+        match failure.remedy {
+            Remedy::LeaveOut(ordinal) if budget > 0 => skip.push(ordinal),
+            Remedy::Merge => return Err(Refused::Repeated(fault(&error, failure.path))),
+            _ => return Err(Refused::Fault(fault(&error, failure.path))),
         }
     }
 }
 
 /// serde_json's error without its own position, which we print in our own way.
-fn fault(error: &serde_json::Error, mut path: String) -> Fault {
+pub(super) fn spoken(error: &serde_json::Error) -> String {
     let mut text = error.to_string();
     if error.line() > 0
         && let Some(at) = text.rfind(" at line ")
     {
         text.truncate(at);
     }
+    text
+}
+
+fn fault(error: &serde_json::Error, mut path: String) -> Fault {
+    let mut text = spoken(error);
     if let Some(member) = text.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
         path = if path.is_empty() { member.to_owned() } else { format!("{path}.{member}") };
         text = "must be given".to_owned();
     }
-    if let Some(list) = text.strip_prefix(CPUS) {
+    if let Some(list) = text.strip_prefix(CPUS.1) {
         let member = if path.ends_with("initial") { "Initial" } else { "Final" };
         text = format!("bad CPUAffinity.{member}: \"{}\", expected a list such as \"0-3,7\"", super::shown(list));
     }
@@ -138,9 +122,9 @@ fn fault(error: &serde_json::Error, mut path: String) -> Fault {
 
 /// What one walk over the document shares.
 struct Walk<'w> {
-    /// Members and lenient items to leave out, by their ordinal, ascending.
+    /// Lenient items and members to leave out, by their ordinal, ascending.
     skip: &'w [u32],
-    /// Members and lenient items met so far.
+    /// Lenient items and members met so far.
     ordinal: Cell<u32>,
     failure: RefCell<Option<Failure>>,
     dropped: RefCell<Vec<Dropped>>,
@@ -149,8 +133,18 @@ struct Walk<'w> {
 #[derive(Default)]
 struct Failure {
     path: String,
-    /// Try again without this one.
-    without: Option<u32>,
+    remedy: Remedy,
+}
+
+/// What would let the next walk come further.
+#[derive(Default)]
+enum Remedy {
+    #[default]
+    None,
+    /// To leave out this lenient item.
+    LeaveOut(u32),
+    /// To make one member of two.
+    Merge,
 }
 
 impl Walk<'_> {
@@ -165,24 +159,20 @@ impl Walk<'_> {
     }
 
     /// Remembers where an error came from; errors pass through here from the inside out, so the first wins.
-    fn failed(&self, place: &Place<'_>, without: Option<u32>) {
-        self.failure.borrow_mut().get_or_insert_with(|| Failure { path: place.to_string(), without });
-    }
-
-    fn is_innermost(&self) -> bool {
-        self.failure.borrow().is_none()
+    fn failed(&self, place: &Place<'_>, remedy: Remedy) {
+        self.failure.borrow_mut().get_or_insert_with(|| Failure { path: place.to_string(), remedy });
     }
 }
 
 /// Where we are: a list on the stack, written out only when something went wrong.
-struct Place<'p> {
+pub(super) struct Place<'p> {
     parent: Option<&'p Place<'p>>,
     /// Type that the member belongs to; empty for map keys and list items.
-    owner: &'static str,
-    step: Step<'p>,
+    pub owner: &'static str,
+    pub step: Step<'p>,
 }
 
-enum Step<'p> {
+pub(super) enum Step<'p> {
     Root,
     Member(&'p str),
     Item(usize),
@@ -245,12 +235,12 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Pass<'_, D> {
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
         let list = List(self.with(visitor));
-        self.de.deserialize_seq(list)
+        self.de.deserialize_option(Kind::List.or_null(self.place, list))
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
         let map = Map(self.with(visitor));
-        self.de.deserialize_map(map)
+        self.de.deserialize_option(Kind::Object.or_null(self.place, map))
     }
 
     // As a map: serde would take a list for a struct as well, member by member.
@@ -261,7 +251,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Pass<'_, D> {
         visitor: V,
     ) -> Result<V::Value, D::Error> {
         let object = Struct { name, fields, pass: self.with(visitor) };
-        self.de.deserialize_map(object)
+        self.de.deserialize_option(Kind::Object.or_null(self.place, object))
     }
 
     // As a string: every enum of the config is a word.
@@ -271,11 +261,45 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Pass<'_, D> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        self.de.deserialize_str(Word { owner: self.place.owner, name, variants, visitor })
+        let word = Word { owner: self.place.owner, name, variants, visitor };
+        self.de.deserialize_option(Kind::Text.or_null(self.place, word))
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.de.deserialize_option(Kind::Bool.or_null(self.place, visitor))
+    }
+
+    fn deserialize_u16<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.deserialize_u64(visitor)
+    }
+
+    fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.deserialize_u64(visitor)
+    }
+
+    // Every number is parsed in the same way; the visitor knows the range.
+    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.de.deserialize_option(Kind::Number.or_null(self.place, visitor))
+    }
+
+    fn deserialize_i32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.deserialize_u64(visitor)
+    }
+
+    fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.deserialize_u64(visitor)
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.deserialize_string(visitor)
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.de.deserialize_option(Kind::Text.or_null(self.place, visitor))
     }
 
     serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf
+        i8 i16 i128 u8 u128 f32 f64 char bytes byte_buf
         unit unit_struct tuple tuple_struct identifier ignored_any
     }
 }
@@ -335,7 +359,8 @@ struct Items<'p, A> {
 impl<'de, A: SeqAccess<'de>> Items<'_, A> {
     /// Takes the unknown word that an earlier walk stumbled over. False at the end of the list.
     fn drop_word(&mut self) -> Result<bool, A::Error> {
-        let Some(word) = self.pass.de.next_element()? else { return Ok(false) };
+        let Some(word) = self.pass.de.next_element::<Option<String>>()? else { return Ok(false) };
+        let word = word.unwrap_or_default();
         let list = if let Step::Member(name) = self.pass.place.step { name } else { "" };
         self.pass.walk.dropped.borrow_mut().push(Dropped { list: list.to_owned(), index: self.index, word });
         self.index += 1;
@@ -362,7 +387,8 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Items<'_, A> {
         let place = self.pass.place.item(self.index);
         self.index += 1;
         self.pass.de.next_element_seed(Pass { de: seed, place: &place, walk }).inspect_err(|error| {
-            walk.failed(&place, ordinal.filter(|_| error.to_string().starts_with(LENIENT.1)));
+            let unknown = ordinal.filter(|_| error.to_string().starts_with(LENIENT.1));
+            walk.failed(&place, unknown.map_or(Remedy::None, Remedy::LeaveOut));
         })
     }
 }
@@ -378,7 +404,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Map<'_, V> {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
         let entries = self.0.with(map);
-        self.0.de.visit_map(Entries { pass: entries, key: String::new(), ordinal: 0 })
+        self.0.de.visit_map(Entries { pass: entries, key: String::new() })
     }
 }
 
@@ -386,7 +412,6 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Map<'_, V> {
 struct Entries<'p, A> {
     pass: Pass<'p, A>,
     key: String,
-    ordinal: u32,
 }
 
 impl<'de, A: MapAccess<'de>> MapAccess<'de> for Entries<'_, A> {
@@ -394,38 +419,30 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Entries<'_, A> {
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
         let Pass { de, place, walk } = &mut self.pass;
-        loop {
-            let Some(key) = de.next_key_seed(Name).inspect_err(|_| walk.failed(place, None))? else { return Ok(None) };
-            self.ordinal = walk.count();
-            if walk.skips(self.ordinal) {
-                de.next_value::<IgnoredAny>()?;
-                continue;
-            }
-            self.key = key.into_owned();
-            return seed.deserialize(self.key.as_str().into_deserializer()).map(Some);
-        }
+        let name = de.next_key_seed(Name).inspect_err(|_| walk.failed(place, Remedy::None))?;
+        let Some(key) = name else { return Ok(None) };
+        self.key = key.into_owned();
+        seed.deserialize(self.key.as_str().into_deserializer()).map(Some)
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
         let Pass { de, place, walk } = &mut self.pass;
         let place = place.member("", &self.key);
-        value_of(de, seed, &place, walk, self.ordinal)
+        value_of(de, seed, &place, walk, None)
     }
 }
 
-/// The value of a member. A `null` or nothing that its type does not take is left out by the next walk.
+/// The value of a member. One that has an ordinal may be left out by the next walk if it is empty.
 fn value_of<'de, A: MapAccess<'de>, S: DeserializeSeed<'de>>(
     map: &mut A,
     seed: S,
     place: &Place<'_>,
     walk: &Walk<'_>,
-    ordinal: u32,
+    ordinal: Option<u32>,
 ) -> Result<S::Value, A::Error> {
     map.next_value_seed(Pass { de: seed, place, walk }).inspect_err(|error| {
-        let text = if walk.is_innermost() { error.to_string() } else { String::new() };
-        // An empty list of CPUs is none.
-        let absent = text.starts_with("invalid type: null,") || text.split(" at line ").next() == Some(CPUS);
-        walk.failed(place, absent.then_some(ordinal));
+        let empty = ordinal.filter(|_| error.to_string().split(" at line ").next() == Some(CPUS.1));
+        walk.failed(place, empty.map_or(Remedy::None, Remedy::LeaveOut));
     })
 }
 
@@ -444,9 +461,14 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Struct<'_, V> {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
         let pass = self.pass.with(map);
-        let members =
-            Members { pass, owner: self.name, fields: self.fields, met: [0; 32], now: Value::Default("", "") };
-        self.pass.de.visit_map(members).inspect_err(|_| self.pass.walk.failed(self.pass.place, None))
+        let members = Members {
+            pass,
+            owner: self.name,
+            fields: self.fields,
+            met: [false; 32],
+            now: Value::Default { name: "", value: "" },
+        };
+        self.pass.de.visit_map(members).inspect_err(|_| self.pass.walk.failed(self.pass.place, Remedy::None))
     }
 }
 
@@ -455,19 +477,15 @@ struct Members<'p, A> {
     pass: Pass<'p, A>,
     owner: &'static str,
     fields: &'static [&'static str],
-    /// Ordinal of each field met, 0 before that. No type of the config has more fields.
-    met: [u32; 32],
+    /// Which fields have been met. No type of the config has more.
+    met: [bool; 32],
     /// Where the value comes from that is asked for next.
     now: Value,
 }
 
 enum Value {
-    Document {
-        name: &'static str,
-        ordinal: u32,
-    },
-    /// Name and zero value.
-    Default(&'static str, &'static str),
+    Document { name: &'static str, ordinal: Option<u32> },
+    Default { name: &'static str, value: &'static str },
 }
 
 impl<A> Members<'_, A> {
@@ -476,7 +494,7 @@ impl<A> Members<'_, A> {
         let named = |same: fn(&str, &str) -> bool| {
             self.fields.iter().enumerate().find(|(_, field)| same(field, name)).map(|(i, field)| (i, *field))
         };
-        named(|field, name| field == name).or_else(|| named(str::eq_ignore_ascii_case))
+        named(|field, name| field == name).or_else(|| named(repeat::same_name))
     }
 
     /// The next field that the document left out and that has a zero value.
@@ -484,9 +502,9 @@ impl<A> Members<'_, A> {
         for (owner, field, value) in ABSENT {
             if *owner == self.owner
                 && let Some((i, name)) = self.find(field)
-                && let Some(met @ 0) = self.met.get_mut(i)
+                && let Some(met @ false) = self.met.get_mut(i)
             {
-                *met = u32::MAX;
+                *met = true;
                 return Some((name, value));
             }
         }
@@ -495,27 +513,23 @@ impl<A> Members<'_, A> {
 }
 
 impl<'de, A: MapAccess<'de>> Members<'_, A> {
-    /// The name of the next member that counts. Errors when it was there before: the next walk leaves out the
-    /// first of the two.
+    /// The name of the next member that counts. An error when it was there before.
     fn next_name(&mut self) -> Result<Option<&'static str>, A::Error> {
-        let walk = self.pass.walk;
         while let Some(name) = self.pass.de.next_key_seed(Name)? {
             let Some((i, name)) = self.find(&name) else {
                 self.pass.de.next_value::<IgnoredAny>()?;
                 continue;
             };
-            let ordinal = walk.count();
-            if walk.skips(ordinal) {
+            let ordinal = (self.owner == CPUS.0).then(|| self.pass.walk.count());
+            if ordinal.is_some_and(|ordinal| self.pass.walk.skips(ordinal)) {
                 self.pass.de.next_value::<IgnoredAny>()?;
                 continue;
             }
-            match self.met.get_mut(i) {
-                Some(met @ 0) => *met = ordinal,
-                Some(first) => {
-                    walk.failed(&self.pass.place.member(self.owner, name), Some(*first));
-                    return Err(de::Error::custom("given too often"));
-                }
-                None => {}
+            if let Some(met) = self.met.get_mut(i)
+                && std::mem::replace(met, true)
+            {
+                self.pass.walk.failed(&self.pass.place.member(self.owner, name), Remedy::Merge);
+                return Err(de::Error::custom("given more than once"));
             }
             self.now = Value::Document { name, ordinal };
             return Ok(Some(name));
@@ -532,7 +546,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'_, A> {
             Some(name) => name,
             None => match self.absent() {
                 Some((name, value)) => {
-                    self.now = Value::Default(name, value);
+                    self.now = Value::Default { name, value };
                     name
                 }
                 None => return Ok(None),
@@ -544,19 +558,13 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'_, A> {
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
         let Pass { de, place, walk } = &mut self.pass;
         match self.now {
-            Value::Document { name, ordinal } => {
+            Value::Document { name, ordinal } => value_of(de, seed, &place.member(self.owner, name), walk, ordinal),
+            Value::Default { name, value } => {
                 let place = place.member(self.owner, name);
-                value_of(de, seed, &place, walk, ordinal)
-            }
-            // serde_json again, so that no type is compiled for a second parser.
-            Value::Default(name, text) => {
-                let place = place.member(self.owner, name);
-                let mut parser = serde_json::Deserializer::from_str(text);
-                seed.deserialize(Pass { de: &mut parser, place: &place, walk }).map_err(|error| {
-                    walk.failed(&place, None);
-                    // Its position is one in the zero value.
-                    de::Error::custom(error.to_string().split(" at line ").next().unwrap_or_default())
-                })
+                let mut parser = serde_json::Deserializer::from_str(value);
+                let value = seed.deserialize(Pass { de: &mut parser, place: &place, walk });
+                let value = value.inspect_err(|_| walk.failed(&place, Remedy::None));
+                value.map_err(|error| de::Error::custom(spoken(&error)))
             }
         }
     }
@@ -586,41 +594,5 @@ impl<'de> Visitor<'de> for Name {
 
     fn visit_str<E>(self, name: &str) -> Result<Cow<'de, str>, E> {
         Ok(Cow::Owned(name.to_owned()))
-    }
-}
-
-/// An enum's word.
-struct Word<V> {
-    owner: &'static str,
-    name: &'static str,
-    variants: &'static [&'static str],
-    visitor: V,
-}
-
-impl<'de, V: Visitor<'de>> Visitor<'de> for Word<V> {
-    type Value = V::Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string")
-    }
-
-    fn visit_str<E: de::Error>(self, word: &str) -> Result<V::Value, E> {
-        if self.variants.contains(&word) {
-            return self.visitor.visit_enum(word.into_deserializer());
-        }
-        if let Some((_, _, ours)) = SPELLINGS.iter().find(|(name, spec, _)| *name == self.name && *spec == word) {
-            return self.visitor.visit_enum((*ours).into_deserializer());
-        }
-        let row = WORDS.iter().find(|(name, _)| *name == self.owner || *name == self.name);
-        let pattern = match row {
-            _ if word.is_empty() && self.name == NO_WORD.0 => NO_WORD.1,
-            Some((_, text)) => text,
-            None => "unknown word \"@\"",
-        };
-        let mut text = pattern.replacen('@', &super::shown(word), 1);
-        if self.variants.len() <= 16 {
-            text = format!("{text}, expected one of {}", self.variants.join(", "));
-        }
-        Err(E::custom(text))
     }
 }
