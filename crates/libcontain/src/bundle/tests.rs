@@ -119,6 +119,17 @@ fn unknown_words_are_refused_with_runc_texts() {
             r#""memoryPolicy":{"mode":"MPOL_BIND","flags":["X"]}"#,
             "memoryPolicy.flags[0]: invalid memory policy flag \"X\"",
         ),
+        ("linux", r#""namespaces":[{"type":"Pid"}]"#, "namespaces[0].type: namespace \"Pid\" does not exist, expected"),
+        ("linux", r#""namespaces":[{}]"#, "namespaces[0].type: must be given"),
+        ("linux", r#""namespaces":[null]"#, "namespaces[0].type: must be given"),
+        ("linux", r#""memoryPolicy":{"nodes":"0"}"#, "memoryPolicy.mode: invalid memory policy mode \"\", expected"),
+        ("linux", r#""personality":{}"#, "personality.domain: invalid personality domain , expected"),
+    ]);
+}
+
+#[test]
+fn unknown_words_of_the_process_are_refused_with_runc_texts() {
+    refused(&[
         (
             "process",
             r#""rlimits":[{"type":"RLIMIT_X"}]"#,
@@ -145,11 +156,6 @@ fn unknown_words_are_refused_with_runc_texts() {
         ("process", r#""ioPriority":{"priority":1}"#, "ioPriority.class: invalid ioPriority.Class: \"\", expected"),
         ("process", r#""ioPriority":{"class":null}"#, "ioPriority.class: invalid ioPriority.Class: \"\", expected"),
         ("process", r#""rlimits":[{"type":"NOFILE"}]"#, "rlimits[0].type: wrong rlimit value: NOFILE, expected"),
-        ("linux", r#""namespaces":[{"type":"Pid"}]"#, "namespaces[0].type: namespace \"Pid\" does not exist, expected"),
-        ("linux", r#""namespaces":[{}]"#, "namespaces[0].type: must be given"),
-        ("linux", r#""namespaces":[null]"#, "namespaces[0].type: must be given"),
-        ("linux", r#""memoryPolicy":{"nodes":"0"}"#, "memoryPolicy.mode: invalid memory policy mode \"\", expected"),
-        ("linux", r#""personality":{}"#, "personality.domain: invalid personality domain , expected"),
         (
             "process",
             r#""ioPriority":{"class":"X"}"#,
