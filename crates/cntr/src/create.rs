@@ -4,6 +4,7 @@
 //! The process does not change into the bundle; names in error texts are as if it did.
 
 use crate::args::Parsed;
+use crate::console::connected;
 use crate::globals::{self, Globals};
 use crate::print;
 use anyhow::{Context, anyhow, bail};
@@ -11,7 +12,7 @@ use libcontain::{Bundle, CreateOptions, Id};
 use rustix::fs::{Mode, OFlags};
 use std::ffi::OsStr;
 use std::io::ErrorKind;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 
 /// Makes a container whose process waits for `start`.
@@ -27,7 +28,9 @@ fn create_as_told(globals: &Globals<'_>, args: &Parsed, pid_file: Option<&Path>)
     let runtime = globals.making_runtime()?;
     globals.prepare_root()?;
     become_subreaper()?;
-    let container = runtime.create(&id, &bundle, &options(args, pid_file)?)?;
+    let console = connected(args, &bundle)?;
+    let options = CreateOptions { console: console.as_ref().map(AsFd::as_fd), ..options(args, pid_file)? };
+    let container = runtime.create(&id, &bundle, &options)?;
     globals.log.warnings(container.warnings());
     Ok(())
 }

@@ -7,6 +7,7 @@
 
 mod args;
 mod commands;
+mod console;
 mod create;
 mod globals;
 mod help;

@@ -5,6 +5,7 @@
 //! signal but CHLD, WINCH and URG goes to the container's process; output is drained before the status is returned.
 
 use crate::args::Parsed;
+use crate::console::connected;
 use crate::create::{become_subreaper, check_terminal, options, pid_file, subject};
 use crate::globals::Globals;
 use crate::relay::{Relay, pipes};
@@ -37,6 +38,8 @@ fn run_as_told(globals: &Globals<'_>, args: &Parsed, pid_file: Option<&Path>) ->
     }
     let options = options(args, pid_file)?;
     if detached {
+        let console = connected(args, &bundle)?;
+        let options = CreateOptions { console: console.as_ref().map(AsFd::as_fd), ..options };
         let container = runtime.run(&id, &bundle, &options)?;
         globals.log.warnings(container.warnings());
         return Ok(0);

@@ -54,6 +54,7 @@ const RULES: &[Rule] = &[
     process::rlimits,
     process::oom_score_adj,
     process::security_modules,
+    process::console_size,
     capabilities::known,
     capabilities::held,
     capabilities::consistent,

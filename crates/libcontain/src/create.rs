@@ -89,7 +89,7 @@ impl Making<'_> {
         let cgroup = Cgroup::create(&self.plan.cgroup).map_err(|e| cgroup_error(&e))?;
         container.own_cgroup()?;
         cgroup.apply(&self.plan.cgroup).map_err(|e| cgroup_error(&e))?;
-        let fds = acquire(self.plan, container.dir())?;
+        let fds = acquire(self.plan, container.dir(), self.options.console)?;
         let init = self.spawn(&cgroup, &fds, container.signal_mask())?;
         container.adopt(init);
         self.converse(container, network, &cgroup, &fds)?;
@@ -322,11 +322,11 @@ fn cgroup_error(error: &CgroupError) -> Error {
 }
 
 /// Opens what the plan needs. Everything is close-on-exec.
-fn acquire(plan: &Plan, dir: &StateDir) -> Result<Vec<OwnedFd>, Error> {
-    plan.needs.iter().map(|need| acquire_one(plan, dir, need)).collect()
+fn acquire(plan: &Plan, dir: &StateDir, console: Option<BorrowedFd<'_>>) -> Result<Vec<OwnedFd>, Error> {
+    plan.needs.iter().map(|need| acquire_one(plan, dir, console, need)).collect()
 }
 
-fn acquire_one(plan: &Plan, dir: &StateDir, need: &Need) -> Result<OwnedFd, Error> {
+fn acquire_one(plan: &Plan, dir: &StateDir, console: Option<BorrowedFd<'_>>, need: &Need) -> Result<OwnedFd, Error> {
     let cgroup = |index: usize| plan.cgroup.dirs.get(index).map_or_else(String::new, Dir::absolute);
     match &need.what {
         Open::Tree { path, recursive } => open_tree(need, path, *recursive),
@@ -348,6 +348,10 @@ fn acquire_one(plan: &Plan, dir: &StateDir, need: &Need) -> Result<OwnedFd, Erro
                 return Err(Error::new(Kind::Config, text).with_at(need.at));
             }
             Ok(fd)
+        }
+        Open::ConsoleSocket => {
+            let copy = console.ok_or(Errno::BADF).and_then(|socket| rustix::io::fcntl_dupfd_cloexec(socket, 3));
+            copy.map_err(|e| Error::os(format_args!("{}: console socket", need.at), e).with_at(need.at))
         }
         Open::ExecFifo => dir.open_fifo(OFlags::PATH).map_err(|e| Error::os("open exec.fifo", e)),
         Open::Memfd => hooks::open_memfd().map_err(|e| Error::os("memfd_create", e)),

@@ -41,6 +41,7 @@ mod apply;
 mod bundle;
 mod cgroup;
 mod check;
+mod console;
 mod container;
 mod create;
 mod error;

@@ -36,7 +36,7 @@ fn open_tree(stage: &mut Stage<'_>, tree: &Tree) -> Result<Fd> {
 }
 
 /// A copy of the mount that `of` is on, from there on.
-fn clone_of(stage: &mut Stage<'_>, of: Fd, recursive: bool) -> Result<Fd> {
+pub(crate) fn clone_of(stage: &mut Stage<'_>, of: Fd, recursive: bool) -> Result<Fd> {
     let tree = clone_tree(of, c"", recursive)?;
     Ok(stage.lend(tree))
 }

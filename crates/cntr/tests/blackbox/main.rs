@@ -34,4 +34,5 @@ mod netdevices;
 mod parallel;
 mod process;
 mod security;
+mod terminal;
 mod wrong;

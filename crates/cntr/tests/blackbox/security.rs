@@ -12,9 +12,9 @@ use crate::namespaces::in_user_namespace;
 use crate::support::{Output, Sandbox, bundle, root, words};
 
 /// mode, owner, group, size, mtime, ctime, content.
-type Print = BTreeMap<String, (u32, u32, u32, u64, i64, i64, Vec<u8>)>;
+pub(crate) type Print = BTreeMap<String, (u32, u32, u32, u64, i64, i64, Vec<u8>)>;
 
-fn canary(sandbox: &Sandbox) -> Print {
+pub(crate) fn canary(sandbox: &Sandbox) -> Print {
     let dir = sandbox.path("canary");
     fs::create_dir_all(dir.join("dir")).unwrap();
     for name in ["file", "dir/ptmx", "dir/null", "dir/fd"] {
@@ -43,7 +43,7 @@ fn print(dir: &Path) -> Print {
 }
 
 #[track_caller]
-fn unchanged(sandbox: &Sandbox, before: &Print, attack: &str, out: &Output) {
+pub(crate) fn unchanged(sandbox: &Sandbox, before: &Print, attack: &str, out: &Output) {
     let after = print(&sandbox.path("canary"));
     let names: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let changed: Vec<_> = names.into_iter().filter(|n| before.get(*n) != after.get(*n)).collect();
@@ -51,7 +51,7 @@ fn unchanged(sandbox: &Sandbox, before: &Print, attack: &str, out: &Output) {
 }
 
 /// Replaces whatever is at `name` in the rootfs by a symlink.
-fn plant(sandbox: &Sandbox, name: &str, target: &str) {
+pub(crate) fn plant(sandbox: &Sandbox, name: &str, target: &str) {
     let path = sandbox.rootfs().join(name);
     let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
     fs::create_dir_all(path.parent().unwrap()).unwrap();

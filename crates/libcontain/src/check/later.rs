@@ -5,14 +5,13 @@
 use super::{Ctx, Problems, quoted};
 use crate::error::{At, Problem};
 use crate::plan::mount_options;
-use crate::spec::{Linux, LinuxIntelRdt, LinuxSeccompAction, Process};
+use crate::spec::{Linux, LinuxIntelRdt, LinuxSeccompAction};
 
 const TEXT: &str = "not implemented yet";
 
 pub(super) fn not_yet(c: &Ctx<'_>, out: &mut Problems) {
-    let process = c.process().map(of_process).unwrap_or_default();
     let linux = c.linux().map(of_linux).unwrap_or_default();
-    for (place, _) in process.into_iter().chain(linux).filter(|(_, set)| *set) {
+    for (place, _) in linux.into_iter().filter(|(_, set)| *set) {
         out.push(Problem::error(At::field(place), "", TEXT));
     }
     mounts(c, out);
@@ -21,10 +20,6 @@ pub(super) fn not_yet(c: &Ctx<'_>, out: &mut Problems) {
 
 fn given(text: &Option<String>) -> bool {
     text.as_ref().is_some_and(|text| !text.is_empty())
-}
-
-fn of_process(p: &Process) -> Vec<(&'static str, bool)> {
-    vec![("process.terminal", p.terminal() == Some(true))]
 }
 
 fn of_linux(l: &Linux) -> Vec<(&'static str, bool)> {
@@ -76,7 +71,6 @@ mod tests {
     #[test]
     fn what_is_set_and_cannot_be_done_is_told() {
         let table = [
-            (json!({"process": {"terminal": true}}), "process.terminal"),
             (json!({"linux": {"mountLabel": "x"}}), "linux.mountLabel"),
             (json!({"linux": {"intelRdt": {"closID": "x"}}}), "linux.intelRdt"),
             (json!({"linux": {"intelRdt": {"schemata": ["x"]}}}), "linux.intelRdt"),
@@ -114,7 +108,6 @@ mod tests {
     #[test]
     fn what_is_present_and_empty_is_not() {
         let patch = json!({
-            "process": {"terminal": false},
             "linux": {
                 "mountLabel": "",
                 "intelRdt": {"closID": "", "schemata": [], "enableMonitoring": false},

@@ -25,8 +25,8 @@ use std::path::Path;
 use oci_spec::runtime::{Hook, Process, Spec};
 
 pub use self::op::{
-    Bind, CgroupV1, ContainerHook, Device, Filesystem, Gate, Hierarchy, HierarchyContent, Image, Mountpoint, Need,
-    NetDevice, Op, Open, Slot, Step, Tasks, Tree,
+    Bind, CgroupV1, Console, ContainerHook, Device, Filesystem, Gate, Hierarchy, HierarchyContent, Image, Mountpoint,
+    Need, NetDevice, Op, Open, Slot, Step, Tasks, Tree,
 };
 use crate::error::{At, Level, Problem};
 use crate::host::Host;
@@ -47,6 +47,8 @@ pub struct Request<'a> {
     pub no_new_keyring: bool,
     /// How many descriptors from 3 on the program inherits.
     pub preserve_fds: u32,
+    /// There is a socket that the terminal's master end can be sent over.
+    pub console: bool,
     /// Whether init waits on the exec FIFO for `start`, or goes on at once (`run`).
     pub wait_for_start: bool,
 }

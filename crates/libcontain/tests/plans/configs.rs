@@ -22,7 +22,7 @@ pub const CONFIGS: [(&str, &str, &[&str]); 17] = [
     ("joined", include_str!("joined.json"), &["hybrid", "v2"]),
     ("joined-user", include_str!("joined-user.json"), &["v2", "user"]),
     ("hooks", include_str!("hooks.json"), &["v2"]),
-    ("labels", include_str!("labels.json"), &["v2"]),
+    ("terminal-labels", include_str!("terminal-labels.json"), &["v2"]),
     ("options", include_str!("options.json"), &["v2"]),
     ("bare", include_str!("bare.json"), &["hybrid", "user"]),
 ];
@@ -35,6 +35,7 @@ pub fn request() -> Request<'static> {
         no_pivot: false,
         no_new_keyring: false,
         preserve_fds: 0,
+        console: true,
         wait_for_start: true,
     }
 }
