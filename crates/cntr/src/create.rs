@@ -5,13 +5,14 @@
 
 use crate::args::Parsed;
 use crate::globals::{self, Globals};
-use crate::{activation, notify, print, socket};
+use crate::socket::Sockets;
+use crate::{activation, notify, print};
 use anyhow::{Context, anyhow, bail};
 use libcontain::{Bundle, CreateOptions, Id};
 use rustix::fs::{Mode, OFlags};
 use std::ffi::OsStr;
 use std::io::ErrorKind;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 /// Makes a container whose process waits for `start`.
@@ -25,11 +26,10 @@ fn create_as_told(globals: &Globals<'_>, args: &Parsed, pid_file: Option<&Path>)
     let (id, bundle) = subject(args)?;
     check_terminal(&bundle, args, true)?;
     let runtime = globals.making_runtime()?;
-    let pidfd_socket = pidfd_socket(args, &bundle)?;
+    let sockets = Sockets::dial(args, &bundle)?;
     globals.prepare_root()?;
     become_subreaper()?;
-    let pidfd_socket = pidfd_socket.as_ref().map(AsFd::as_fd);
-    let options = CreateOptions { pidfd_socket, ..options(args, pid_file)? };
+    let options = sockets.lend(options(args, pid_file)?);
     let container = runtime.create(&id, &bundle, &options)?;
     globals.log.warnings(container.warnings());
     Ok(())
@@ -75,11 +75,6 @@ pub fn real_path(path: &OsStr) -> anyhow::Result<PathBuf> {
 /// The pid file against the caller's directory.
 pub fn pid_file(args: &Parsed) -> anyhow::Result<Option<PathBuf>> {
     args.given("pid-file").map(globals::absolute).transpose()
-}
-
-/// Connected to whoever wants init's pidfd.
-pub fn pidfd_socket(args: &Parsed, bundle: &Bundle) -> anyhow::Result<Option<OwnedFd>> {
-    args.given("pidfd-socket").map(|path| socket::dial(path, bundle.dir())).transpose()
 }
 
 /// What the flags ask of the library.

@@ -5,10 +5,11 @@
 //! signal but CHLD, WINCH and URG goes to the container's process; output is drained before the status is returned.
 
 use crate::args::Parsed;
-use crate::create::{become_subreaper, check_terminal, options, pid_file, pidfd_socket, subject};
+use crate::create::{become_subreaper, check_terminal, options, pid_file, subject};
 use crate::globals::Globals;
 use crate::notify::{self, Notifier};
 use crate::relay::{Relay, pipes};
+use crate::socket::Sockets;
 use anyhow::{Context, bail};
 use libcontain::{Bundle, Container, CreateOptions, Id, Kind};
 use nix::sys::signal::{SigSet, Signal};
@@ -32,22 +33,21 @@ fn run_as_told(globals: &Globals<'_>, args: &Parsed, pid_file: Option<&Path>) ->
     let detached = args.is_set("detach");
     check_terminal(&bundle, args, detached)?;
     let runtime = globals.making_runtime()?;
-    let pidfd_socket = pidfd_socket(args, &bundle)?;
+    let sockets = Sockets::dial(args, &bundle)?;
     globals.prepare_root()?;
     if !args.is_set("no-subreaper") {
         become_subreaper()?;
     }
     let options = options(args, pid_file)?;
     if detached {
-        let options = CreateOptions { pidfd_socket: pidfd_socket.as_ref().map(AsFd::as_fd), ..options };
-        let mut container = runtime.run(&id, &bundle, &options)?;
+        let mut container = runtime.run(&id, &bundle, &sockets.lend(options))?;
         globals.log.warnings(container.warnings());
         if let (Some(notifier), Some(pidfd)) = (notifier(&mut container, true)?, container.pidfd()) {
             tell(globals, notifier.wait(pidfd));
         }
         return Ok(0);
     }
-    let (container, status) = foreground(globals, &id, &bundle, options, pidfd_socket)?;
+    let (container, status) = foreground(globals, &id, &bundle, options, sockets)?;
     if !args.is_set("keep") {
         delete(globals, container);
     }
@@ -84,7 +84,7 @@ fn foreground(
     id: &Id,
     bundle: &Bundle,
     options: CreateOptions<'_>,
-    pidfd_socket: Option<OwnedFd>,
+    sockets: Sockets,
 ) -> anyhow::Result<(Container, u8)> {
     let before = libcontain::signal_mask();
     let everything = SigSet::all();
@@ -93,14 +93,13 @@ fn foreground(
         SignalFd::with_flags(&everything, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).context("signalfd")?;
     let (mut relay, theirs) = pipes(bundle.spec())?;
     let stdio = theirs.each_ref().map(|fd| Some(fd.as_fd()));
-    let pidfd = pidfd_socket.as_ref().map(AsFd::as_fd);
-    let options = CreateOptions { stdio, signal_mask: Some(before), pidfd_socket: pidfd, ..options };
+    let options = sockets.lend(CreateOptions { stdio, signal_mask: Some(before), ..options });
     let mut container = globals.making_runtime()?.run(id, bundle, &options)?;
     globals.log.warnings(container.warnings());
     let mut notifier = notifier(&mut container, false)?;
     // Ours only: the ends of output could not be seen while this process holds the writing ends.
     drop(theirs);
-    drop(pidfd_socket); // all that its listener gets has been sent
+    drop(sockets); // all that their listeners get has been sent
     match serve(globals, &container, &signals, &mut relay, &mut notifier) {
         Ok(status) => {
             if let Some(notifier) = notifier {

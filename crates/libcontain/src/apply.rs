@@ -11,6 +11,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::MountPropagationFlags;
 
+use crate::console;
 use crate::fault::{Fault, Result, call};
 use crate::mounts::{self, is_null};
 use crate::plan::{NEWTIME, Op, Tasks};
@@ -63,6 +64,7 @@ pub(crate) fn apply(stage: &mut Stage<'_>, op: &Op) -> Result<()> {
             call("chroot", rustix::process::chroot(c"."))
         }
         Op::ReopenNull => reopen_null(stage),
+        Op::Console(asked) => console::console(stage, asked),
         Op::MakeCwd(path) => {
             let dir = root::directory(stage.root()?, path)?;
             stage.lend(dir.fd);

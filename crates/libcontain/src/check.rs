@@ -10,7 +10,6 @@
 mod capabilities;
 mod general;
 mod idmapped;
-mod later;
 mod mounts;
 mod namespaces;
 mod netdev;
@@ -56,6 +55,7 @@ const RULES: &[Rule] = &[
     process::rlimits,
     process::oom_score_adj,
     process::security_modules,
+    process::console_size,
     capabilities::known,
     capabilities::held,
     capabilities::consistent,
@@ -92,7 +92,6 @@ const RULES: &[Rule] = &[
     tuning::memory_policy,
     rdt::rdt,
     strings::nul_bytes,
-    later::not_yet,
 ];
 
 /// Applies all rules. Anything of [`Level::Error`] in the answer means that the container cannot be made.

@@ -111,7 +111,7 @@ impl Making<'_> {
         container.own_cgroup()?;
         cgroup.apply(&self.plan.cgroup).map_err(|e| cgroup_error(&e))?;
         class.map_or(Ok(()), |(rdt, found)| rdt::make(rdt, found)).map_err(|e| e.within(FRAME))?;
-        let fds = acquire(self.plan, container.dir())?;
+        let fds = acquire(self.plan, container.dir(), self.options.console)?;
         let init = self.spawn(&mut cgroup, &fds, container.signal_mask())?;
         container.keep_cgroup(&cgroup);
         container.adopt(init);
@@ -383,12 +383,18 @@ fn cgroup_error(error: &CgroupError) -> Error {
 }
 
 /// Opens what the plan needs. Everything is close-on-exec.
-fn acquire(plan: &Plan, dir: &StateDir) -> Result<Vec<OwnedFd>, Error> {
+fn acquire(plan: &Plan, dir: &StateDir, console: Option<BorrowedFd<'_>>) -> Result<Vec<OwnedFd>, Error> {
     let users: Vec<OwnedFd> = plan.users.iter().map(idmapped::open_users).collect::<Result<_, _>>()?;
-    plan.needs.iter().map(|need| acquire_one(plan, dir, need, &users)).collect()
+    plan.needs.iter().map(|need| acquire_one(plan, dir, console, need, &users)).collect()
 }
 
-fn acquire_one(plan: &Plan, dir: &StateDir, need: &Need, users: &[OwnedFd]) -> Result<OwnedFd, Error> {
+fn acquire_one(
+    plan: &Plan,
+    dir: &StateDir,
+    console: Option<BorrowedFd<'_>>,
+    need: &Need,
+    users: &[OwnedFd],
+) -> Result<OwnedFd, Error> {
     let cgroup = |index: usize| plan.cgroup.dirs.get(index).map_or_else(String::new, Dir::absolute);
     let members = |index: usize| plan.cgroup.dirs.get(index).map_or_else(String::new, Dir::members);
     match &need.what {
@@ -417,6 +423,10 @@ fn acquire_one(plan: &Plan, dir: &StateDir, need: &Need, users: &[OwnedFd]) -> R
                 return Err(Error::new(Kind::Config, text).with_at(need.at));
             }
             Ok(fd)
+        }
+        Open::ConsoleSocket => {
+            let copy = console.ok_or(Errno::BADF).and_then(|socket| rustix::io::fcntl_dupfd_cloexec(socket, 3));
+            copy.map_err(|e| Error::os(format_args!("{}: console socket", need.at), e).with_at(need.at))
         }
         Open::ExecFifo => dir.open_fifo(OFlags::PATH).map_err(|e| Error::os("open exec.fifo", e)),
         Open::HookOutput(path) => hooks::open_output(OsStr::from_bytes(path.to_bytes()).as_ref())

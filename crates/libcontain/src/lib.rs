@@ -42,6 +42,7 @@ mod apply;
 mod bundle;
 mod cgroup;
 mod check;
+mod console;
 mod container;
 mod copy_up;
 mod create;

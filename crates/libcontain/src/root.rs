@@ -84,6 +84,11 @@ fn place(root: BorrowedFd<'_>, path: &CStr, flags: OFlags, kind: Make) -> Result
     Ok(Place { fd: make(root, path, kind)?, existed: false, straight: false })
 }
 
+/// The file `name` in `dir` itself, made empty if nothing has the name. A symlink is refused with ELOOP.
+pub(crate) fn own_file(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd> {
+    make_component(dir, name.to_bytes(), Make::File)?.ok_or(Fault::new("openat", Errno::LOOP))
+}
+
 /// The parent directory of `path`, made if missing, and the last component.
 pub(crate) fn parent<'p>(root: BorrowedFd<'_>, path: &'p CStr) -> Result<(OwnedFd, &'p CStr)> {
     let bytes = path.to_bytes_with_nul();

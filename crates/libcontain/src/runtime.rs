@@ -76,6 +76,9 @@ pub struct CreateOptions<'a> {
     /// Give the program a socket for sd_notify(3): its `NOTIFY_SOCKET`. Who listens there is told at
     /// [`Container::notify_socket`].
     pub notify: bool,
+    /// A connected socket (`SOCK_STREAM`), over which the terminal's master end is sent, with a name that means nothing.
+    /// Demanded by `process.terminal`, and of no use without.
+    pub console: Option<BorrowedFd<'a>>,
     /// Where to write init's pid, in decimal and without a newline, once the container is set up.
     pub pid_file: Option<&'a Path>,
     /// Use `chroot(2)` in place of `pivot_root(2)`, which a ramdisk as root file system does not allow.
@@ -89,6 +92,13 @@ pub struct CreateOptions<'a> {
     pub pidfd_socket: Option<BorrowedFd<'a>>,
     /// If making it fails, leave the state directory, as of a stopped container.
     pub keep: bool,
+}
+
+/// What a plan is made for, besides the options.
+#[derive(Clone, Copy)]
+struct Asked {
+    wait_for_start: bool,
+    console: bool,
 }
 
 /// A state root and the way of making containers below it. Cheap to make; holds nothing open.
@@ -170,10 +180,11 @@ impl Runtime {
     /// # Errors
     /// Every problem that checking and planning find.
     pub fn plan(&self, id: &Id, bundle: &Bundle, options: &CreateOptions<'_>) -> Result<Plan, Error> {
-        self.plan_for(id, bundle, options, true)
+        // Who will take a terminal's master end does not change what is done.
+        self.plan_for(id, bundle, options, Asked { wait_for_start: true, console: true })
     }
 
-    fn plan_for(&self, id: &Id, bundle: &Bundle, options: &CreateOptions<'_>, wait: bool) -> Result<Plan, Error> {
+    fn plan_for(&self, id: &Id, bundle: &Bundle, options: &CreateOptions<'_>, asked: Asked) -> Result<Plan, Error> {
         if self.driver == CgroupDriver::Systemd {
             return Err(Error::new(Kind::Unsupported, "the systemd cgroup driver is not implemented yet"));
         }
@@ -188,7 +199,8 @@ impl Runtime {
             no_pivot: options.no_pivot,
             no_new_keyring: options.no_new_keyring,
             preserve_fds: options.preserve_fds,
-            wait_for_start: wait,
+            console: asked.console,
+            wait_for_start: asked.wait_for_start,
         };
         let mut problems = crate::check::check(bundle.spec(), &host);
         problems.extend(bundle.warnings().iter().cloned());
@@ -211,7 +223,8 @@ impl Runtime {
     /// # Errors
     /// Whatever fails, everything that was made is removed again.
     pub fn create(&self, id: &Id, bundle: &Bundle, options: &CreateOptions<'_>) -> Result<Container, Error> {
-        let plan = self.plan_for(id, bundle, options, true)?;
+        let asked = Asked { wait_for_start: true, console: options.console.is_some() };
+        let plan = self.plan_for(id, bundle, options, asked)?;
         create::create(&self.root, id, bundle, &plan, options)
     }
 
@@ -220,7 +233,8 @@ impl Runtime {
     /// # Errors
     /// As [`Runtime::create`] and [`Container::start`].
     pub fn run(&self, id: &Id, bundle: &Bundle, options: &CreateOptions<'_>) -> Result<Container, Error> {
-        let plan = self.plan_for(id, bundle, options, false)?;
+        let asked = Asked { wait_for_start: false, console: options.console.is_some() };
+        let plan = self.plan_for(id, bundle, options, asked)?;
         create::create(&self.root, id, bundle, &plan, options)
     }
 

@@ -11,6 +11,8 @@ mod labels;
 #[path = "child/rich.rs"]
 mod rich;
 mod support;
+#[path = "child/terminal.rs"]
+mod terminal;
 #[path = "child/trap.rs"]
 mod trap;
 

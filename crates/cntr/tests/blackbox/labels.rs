@@ -6,7 +6,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::namespaces::in_user_namespace;
-use crate::support::{Sandbox, bundle, have, host, read, root, skip};
+use crate::support::{Sandbox, bundle, have, host, read, root, skip, words};
 
 fn has_apparmor() -> bool {
     fs::read("/proc/self/attr/apparmor/current").is_ok()
@@ -215,4 +215,46 @@ fn a_false_proc_does_not_take_the_profile() {
         assert!(out.code == Some(1) && out.stderr.contains("cannot be mounted because it is"), "{out:#?}");
         sandbox.assert_clean();
     }
+}
+
+const LABEL: &str = "system_u:system_r:init_t:s0:c1,c2";
+
+/// The program and the keyring of its session.
+#[test]
+fn a_label_is_applied() {
+    if !root() || !have("keyctl") {
+        return;
+    }
+    if !has_selinux() {
+        return skip("needs SELinux");
+    }
+    for (no_new_privs, namespace) in [(false, false), (true, false), (false, true)] {
+        let sandbox = Sandbox::new();
+        let mut config = config(&sandbox, "sleep 100", "selinuxLabel", LABEL);
+        config["process"]["noNewPrivileges"] = json!(no_new_privs);
+        if namespace {
+            in_user_namespace(&sandbox, &mut config);
+        }
+        sandbox.write(&config);
+        sandbox.verb(&["create"]).ok();
+        let label = || read(format!("/proc/{}/attr/current", sandbox.pid())).trim_end_matches('\0').to_owned();
+        assert_ne!(label(), LABEL, "it holds from execve on");
+        sandbox.verb(&["start"]).ok();
+        assert_eq!(label(), LABEL);
+        // root of the host may not look at a keyring of a user namespace
+        if !namespace {
+            let (keys, name) = (read("/proc/keys"), format!("_ses.{}", sandbox.id));
+            let line = keys.lines().find(|line| line.contains(&name)).unwrap_or_else(|| panic!("no {name} in {keys}"));
+            let key = format!("0x{}", words(line)[0]);
+            assert_eq!(host("keyctl", &["security", &key]).trim_end_matches('\0').trim(), LABEL, "{line}");
+        }
+        sandbox.verb(&["delete", "--force"]).ok();
+        sandbox.assert_clean();
+    }
+    let sandbox = Sandbox::new();
+    sandbox.write(&config(&sandbox, "true", "selinuxLabel", "no:such:label"));
+    let out = sandbox.verb(&["run"]).run();
+    let says = "can't set process label: process.selinuxLabel: write: no:such:label: invalid argument";
+    assert!(out.code == Some(1) && out.stderr.contains(says), "{out:#?}");
+    sandbox.assert_clean();
 }

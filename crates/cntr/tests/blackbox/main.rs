@@ -50,4 +50,5 @@ mod security;
 mod settings;
 mod sysctls;
 mod systemd;
+mod terminal;
 mod wrong;

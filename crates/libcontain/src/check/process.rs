@@ -122,6 +122,17 @@ pub(super) fn oom_score_adj(c: &Ctx<'_>, out: &mut Problems) {
     }
 }
 
+/// The kernel has 16 bits for each.
+pub(super) fn console_size(c: &Ctx<'_>, out: &mut Problems) {
+    let Some(process) = c.process().filter(|process| process.terminal() == Some(true)) else { return };
+    let Some(size) = process.console_size() else { return };
+    let parts = [("process.consoleSize.height", size.height()), ("process.consoleSize.width", size.width())];
+    for (place, value) in parts.into_iter().filter(|(_, value)| *value > u16::MAX.into()) {
+        let text = format!("{value} is out of range, expected 0 to {}", u16::MAX);
+        out.push(Problem::error(At::field(place), CLAUSE, text));
+    }
+}
+
 /// What is asked for and absent is refused: the container would run with fewer bounds than its config promises. The texts
 /// are runc's.
 pub(super) fn security_modules(c: &Ctx<'_>, out: &mut Problems) {
@@ -166,6 +177,22 @@ mod tests {
         for score in [-1000, 0, 1000] {
             assert_eq!(process(json!({"oomScoreAdj": score})), Vec::<String>::new());
         }
+    }
+
+    #[test]
+    fn sizes_of_terminals() {
+        let size = |terminal: bool, height: u64, width: u64| {
+            process(json!({"terminal": terminal, "consoleSize": {"height": height, "width": width}}))
+        };
+        assert_eq!(size(true, 0, 65535), Vec::<String>::new());
+        assert_eq!(size(false, 1 << 40, 65536), Vec::<String>::new());
+        assert_eq!(
+            size(true, 65536, 65536),
+            [
+                "process.consoleSize.height: 65536 is out of range, expected 0 to 65535",
+                "process.consoleSize.width: 65536 is out of range, expected 0 to 65535",
+            ]
+        );
     }
 
     #[test]

@@ -347,6 +347,7 @@ mod tests {
             listen_fds: 0,
             listen_fd_names: None,
             notify_dir: None,
+            console: false,
         };
         let written = |host: &Host, uids: &[(u32, u32, u32)], gids: &[(u32, u32, u32)]| {
             let list = |rows: &[(u32, u32, u32)]| -> serde_json::Value {

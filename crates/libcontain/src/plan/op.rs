@@ -68,6 +68,8 @@ pub enum Open {
         /// Where and why the runtime's own is refused.
         unless_own: Option<(At, String)>,
     },
+    /// The caller's connected socket, over which the terminal's master end is sent.
+    ConsoleSocket,
     /// The exec FIFO of the state directory, `O_PATH`.
     ExecFifo,
     /// An empty memfd: a hook's stdin, stdout or stderr.
@@ -272,6 +274,17 @@ pub enum Mountpoint {
     Ordinary,
 }
 
+/// The terminal of the container's process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Console {
+    /// Connected socket, over which its master end is sent.
+    pub socket: Slot,
+    /// Rows and columns.
+    pub size: Option<(u16, u16)>,
+    /// Whether it is bound on `/dev/console`.
+    pub bind: bool,
+}
+
 /// A device node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Device {
@@ -398,6 +411,8 @@ pub enum Op {
     RootPropagation(u64),
     /// Of stdin, stdout and stderr, those that are the host's `/dev/null` become the container's.
     ReopenNull,
+    /// Make a terminal in the container's devpts: stdin, stdout, stderr, controlling terminal, `/dev/console`.
+    Console(Console),
     /// `mkdir -p` of `process.cwd`.
     MakeCwd(CString),
     /// The root mount becomes read-only.

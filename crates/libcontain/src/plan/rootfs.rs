@@ -15,7 +15,8 @@ use super::libc_flag::{
 };
 use super::mount_options::{self, Options, attr};
 use super::{
-    Bind, CgroupV1, Device, Filesystem, Hierarchy, HierarchyContent, Mapped, Mountpoint, Op, Open, Planner, Tree,
+    Bind, CgroupV1, Console, Device, Filesystem, Hierarchy, HierarchyContent, Mapped, Mountpoint, Op, Open, Planner,
+    Tree,
 };
 use crate::error::{At, Problem};
 use crate::plan::cgroup::Mode;
@@ -117,9 +118,6 @@ impl Planner<'_> {
         let dev_is_bound = mounts.iter().any(|m| is_path(m, "/dev") && is_bind(m));
         if !dev_is_bound {
             self.devices();
-        }
-        for (i, mount) in mounts.iter().enumerate() {
-            self.late_readonly(i, mount);
         }
     }
 
@@ -472,7 +470,7 @@ impl Planner<'_> {
             let text = "rootfsPropagation of [r]private is not safe without pivot_root";
             self.problem(At::field("linux.rootfsPropagation"), "", text);
         }
-        self.step(At::field("process"), Op::ReopenNull);
+        self.stdio(own_mounts);
         if let Some(process) = self.process() {
             let at = At::field("process.cwd");
             let cwd = self.text(at, process.cwd().as_os_str().as_bytes());
@@ -480,11 +478,30 @@ impl Planner<'_> {
                 self.step(at, Op::MakeCwd(cwd));
             }
         }
+        for (i, mount) in self.spec.mounts().iter().flatten().enumerate() {
+            self.late_readonly(i, mount);
+        }
         if own_mounts && self.spec.root().as_ref().and_then(|r| r.readonly()).unwrap_or(false) {
             self.step(At::field("root.readonly"), Op::RootReadonly);
         }
         let umask = self.process().and_then(|p| p.user().umask()).unwrap_or(0o022);
         self.step(At::field("process.user.umask"), Op::Umask(umask));
+    }
+
+    /// A terminal takes the place of all three, or else what is the host's `/dev/null` is replaced.
+    fn stdio(&mut self, own_mounts: bool) {
+        let at = At::field("process.terminal");
+        let process = self.process().filter(|process| process.terminal() == Some(true));
+        let Some(process) = process else { return self.step(At::field("process"), Op::ReopenNull) };
+        if !self.request.console {
+            let text = "not implemented yet: a terminal whose master end is sent to nobody (--console-socket)";
+            return self.problem(at, "", text);
+        }
+        let part = |n: u64| u16::try_from(n).ok().filter(|n| *n != 0);
+        let size = process.console_size().and_then(|size| Some((part(size.height())?, part(size.width())?)));
+        let socket = self.need(at, Open::ConsoleSocket);
+        // Without a mount namespace /dev/console would be covered for everybody who sees this directory.
+        self.step(at, Op::Console(Console { socket, size, bind: own_mounts }));
     }
 
     pub(super) fn readonly_paths(&mut self) {

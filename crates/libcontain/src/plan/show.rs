@@ -133,6 +133,7 @@ impl fmt::Display for Open {
             Open::CgroupTree(dir) => write!(f, "tree of cgroup directory {dir}"),
             Open::CgroupTasks(dir) => write!(f, "tasks of cgroup directory {dir}"),
             Open::Namespace { path, kind, .. } => write!(f, "namespace {} {}", namespaces(*kind), text(path)),
+            Open::ConsoleSocket => f.write_str("console socket"),
             Open::ExecFifo => f.write_str("exec.fifo"),
             Open::Memfd => f.write_str("memfd"),
             Open::HookOutput(path) => write!(f, "append to {}", text(path)),
@@ -232,6 +233,12 @@ impl fmt::Display for Op {
             Op::MoveRoot => f.write_str("move root over /"),
             Op::Chroot => f.write_str("chroot"),
             Op::ReopenNull => f.write_str("stdio on /dev/null becomes the container's"),
+            Op::Console(console) => {
+                write!(f, "terminal")?;
+                console.size.map_or(Ok(()), |(rows, columns)| write!(f, " {rows}x{columns}"))?;
+                write!(f, ", master to need {}", console.socket.0)?;
+                if console.bind { f.write_str(", bound on /dev/console") } else { Ok(()) }
+            }
             Op::MakeCwd(path) => write!(f, "mkdir -p {}", text(path)),
             Op::RootReadonly => f.write_str("make / read-only"),
             Op::Umask(mask) => write!(f, "umask {mask:04o}"),
@@ -352,6 +359,7 @@ impl Op {
             Op::Symlink(..) => "error setting up /dev symlinks".into(),
             Op::AttachRoot { .. } | Op::Propagate(_) | Op::OpenRoot(_) => "error preparing rootfs".into(),
             Op::PivotRoot { .. } | Op::MoveRoot | Op::Chroot => "error jailing process inside rootfs".into(),
+            Op::Console(_) => "error setting up console".into(),
             Op::OomScore(_) => "failed to update /proc/self/oom_score_adj".into(),
             Op::TimeOffsets(_) => "failed to update /proc/self/timens_offsets".into(),
             Op::Chdir(path) | Op::ChdirAsUser(path) => {

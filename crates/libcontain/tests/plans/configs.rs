@@ -26,7 +26,7 @@ pub const CONFIGS: &[(&str, &str, &[&str])] = &[
     ("joined", include_str!("joined.json"), &["hybrid", "v2", "filtered"]),
     ("joined-user", include_str!("joined-user.json"), &["v2", "user"]),
     ("hooks", include_str!("hooks.json"), &["v2"]),
-    ("labels", include_str!("labels.json"), &["v2"]),
+    ("terminal-labels", include_str!("terminal-labels.json"), &["v2"]),
     ("options", include_str!("options.json"), &["v2"]),
     ("notify", include_str!("notify.json"), &["v2", "user"]),
     ("bare", include_str!("bare.json"), &["hybrid", "user"]),
@@ -43,6 +43,7 @@ pub fn request() -> Request<'static> {
         listen_fd_names: None,
         preserve_fds: 0,
         notify_dir: None,
+        console: true,
         wait_for_start: true,
     }
 }

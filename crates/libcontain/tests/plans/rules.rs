@@ -68,6 +68,7 @@ which! {
     enter_root: Op::PivotRoot { .. } | Op::Chroot,
     new_root_propagation: Op::RootPropagation(..),
     reopen_null: Op::ReopenNull,
+    console: Op::Console(..),
     make_cwd: Op::MakeCwd(..),
     root_readonly: Op::RootReadonly,
     umask: Op::Umask(..),
@@ -188,6 +189,10 @@ pub const RULES: &[Rule] = &[
     rule("the new root's propagation is set on the new root", enter_root, new_root_propagation),
     // Row 10: standard streams, cwd. Row 12: what becomes read-only, umask.
     rule("/dev/null is the container's", enter_root, reopen_null),
+    rule("the terminal is of the container's devpts", mount, console),
+    rule("the terminal is the container's", enter_root, console),
+    rule("/dev/console is made while the root can be written", console, root_readonly),
+    rule("the terminal is there before its owner is", console, user),
     rule("process.cwd is made inside the root", enter_root, make_cwd),
     rule("process.cwd is made while the root can be written", make_cwd, root_readonly),
     rule("nodes are made while the root can be written", device, root_readonly),
@@ -322,6 +327,7 @@ fn slot_of_tasks(tasks: &Tasks) -> Option<Slot> {
 fn slots(op: &Op) -> Vec<Slot> {
     match op {
         Op::SetNs(slot, _) | Op::AwaitStart(slot) => vec![*slot],
+        Op::Console(console) => vec![console.socket],
         Op::JoinCgroup { tasks, .. } => tasks.iter().filter_map(slot_of_tasks).collect(),
         Op::CgroupV1(mount) => mount.hierarchies.iter().flat_map(|h| of_content(&h.content)).collect(),
         Op::AttachRoot { tree, .. } => of(tree),
@@ -350,6 +356,7 @@ fn images_exist(plan: &Plan) -> bool {
 /// Where a step makes something, as a clean path.
 fn made_at(op: &Op) -> Option<Vec<u8>> {
     let path = match op {
+        Op::Console(_) => c"/dev/console",
         Op::Bind(bind) => &bind.target,
         Op::Filesystem(fs) => &fs.target,
         Op::CgroupV1(mount) => &mount.tmpfs.target,
