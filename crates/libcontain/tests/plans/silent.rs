@@ -367,9 +367,9 @@ fn no_mount_option_is_ignored_in_silence() {
     let words: Vec<&str> = features["mountOptions"].as_array().unwrap().iter().map(|w| w.as_str().unwrap()).collect();
     let planned = |fstype: &str, options: Vec<&str>| {
         let mut config = base();
-        // those of a user namespace that is joined, for id-mapped mounts
-        let user = json!({ "type": "user", "path": "/run/user" });
-        config["linux"]["namespaces"].as_array_mut().unwrap().push(user);
+        // a user namespace that is joined has the maps of id-mapped mounts; in a cgroup namespace cgroups are mounted
+        let more = json!([{ "type": "user", "path": "/run/user" }, { "type": "cgroup" }]);
+        config["linux"]["namespaces"].as_array_mut().unwrap().extend(more.as_array().unwrap().iter().cloned());
         config["mounts"] = json!([{ "destination": "/m", "type": fstype, "source": "/s", "options": options }]);
         answer(&config, &v2())
     };
