@@ -288,6 +288,10 @@ impl Making<'_> {
                 let text = "process scheduler can't be used together with AllowedCPUs";
                 Error::new(Kind::Os, format!("{at}: {text}: {}", said(failure)))
             }
+            Op::Scheduler(scheduler) if failure.errno == libc::EPERM && scheduler.is_real_time() => {
+                let hint = "a cgroup of v1 has no real-time budget without linux.resources.cpu.realtimeRuntime";
+                Error::new(Kind::Os, format!("{}: {at}: {} ({hint})", step.op.frame(), said(failure)))
+            }
             Op::Seccomp(filter) => {
                 let text = format!("{}: {at}: {}{}", step.op.frame(), said(failure), agent::load_hint(filter, failure));
                 Error::new(Kind::Os, text)

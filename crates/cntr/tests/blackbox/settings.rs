@@ -285,6 +285,11 @@ fn scheduling_that_the_kernel_refuses() {
         let out = scheduled(&deadline, |c| c["linux"]["resources"]["cpu"] = json!({ "cpus": "0", "mems": "0" }));
         assert!(says(&out, "process scheduler can't be used together with AllowedCPUs"), "{out:#?}");
     }
+    if std::path::Path::new("/sys/fs/cgroup/cpu/cpu.rt_runtime_us").exists() {
+        let out = scheduled(&json!({ "policy": "SCHED_RR", "priority": 1 }), |_| {});
+        let hint = "sched_setattr: operation not permitted (a cgroup of v1 has no real-time budget";
+        assert!(says(&out, hint), "{out:#?}");
+    }
     refused(|c| c["process"]["scheduler"] = json!({}), "scheduler policy is required");
     refused(|c| c["process"]["scheduler"] = json!({ "policy": "SCHED_FUN" }), "invalid scheduler policy: SCHED_FUN");
 }

@@ -28,6 +28,13 @@ pub struct Scheduler {
     pub times: [u64; 3],
 }
 
+impl Scheduler {
+    /// `SCHED_FIFO` or `SCHED_RR`.
+    pub(crate) fn is_real_time(&self) -> bool {
+        matches!(self.policy, 1 | 2)
+    }
+}
+
 /// The words of `linux.memoryPolicy.mode`.
 pub const MEMORY_MODES: [&str; 7] = [
     "MPOL_BIND",
