@@ -24,6 +24,7 @@ mod budget;
 mod crash;
 mod credentials;
 mod debian;
+mod devices;
 mod foreground;
 mod harness;
 mod hooks;

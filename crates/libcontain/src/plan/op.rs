@@ -225,6 +225,8 @@ pub struct Device {
     pub uid: u32,
     /// Group inside the container.
     pub gid: u32,
+    /// One that every container has: if it is there, its owner and mode are left as they are.
+    pub is_default: bool,
     /// In a user namespace `mknod(2)` is refused: the host's node is bound instead.
     pub bind: Option<Tree>,
 }
