@@ -397,6 +397,8 @@ pub enum Op {
     FindProgram,
     /// Everything is in place: tell the parent and wait for its word.
     Ready,
+    /// Make a procfs of our own, for sysctls and labels.
+    OpenProc,
     /// Open `/proc/self/fd` of the container's own procfs, through which the exec FIFO will be opened.
     ArmStart,
     /// Wait on the exec FIFO for `start`.
