@@ -77,6 +77,7 @@ pub(crate) fn apply(stage: &mut Stage<'_>, op: &Op) -> Result<()> {
         }
         Op::Hostname(name) => call("sethostname", rustix::system::sethostname(name.to_bytes())),
         Op::Domainname(name) => call("setdomainname", rustix::system::setdomainname(name.to_bytes())),
+        Op::OpenProc => stage.proc().map(drop),
         Op::AppArmor(command) => {
             let proc = stage.proc()?;
             let attribute = match root::open_same_mount(proc, c"thread-self/attr/apparmor/exec", OFlags::WRONLY) {

@@ -5,7 +5,7 @@
 //! contract: no allocation, no panic.
 
 use std::ffi::CStr;
-use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
@@ -25,6 +25,8 @@ pub(crate) const PROC_ROOT_INO: u64 = 1;
 /// In runc's words, which callers know.
 pub(crate) const NOT_ORDINARY: &str = "must be mounted on ordinary directory";
 const MS_REC: u64 = 0x4000;
+const PERMISSIONS: u32 = 0o7777;
+const SET_IDS: u32 = 0o6000;
 
 fn open_tree(stage: &mut Stage<'_>, tree: &Tree) -> Result<Fd> {
     match tree {
@@ -321,27 +323,62 @@ fn push_octal(text: &mut Buffer, mode: u32) -> Result<()> {
 
 pub(crate) fn device(stage: &mut Stage<'_>, device: &Device) -> Result<()> {
     if let Some(tree) = &device.bind {
-        let tree = open_tree(stage, tree)?;
-        let target = root::file(stage.root()?, &device.path)?;
-        return move_mount(tree, stage.lend(target.fd));
+        return bind_device(stage, device, tree);
     }
     let (dir, name) = stage.parent(&device.path)?;
     let kind = FileType::from_raw_mode(device.mode);
-    let made = rustix::fs::mknodat(dir, name, kind, Mode::from_raw_mode(device.mode & 0o7777), device.rdev);
+    let made = rustix::fs::mknodat(dir, name, kind, Mode::from_raw_mode(device.mode & PERMISSIONS), device.rdev);
     let existed = match made {
         Err(Errno::EXIST) => true,
         result => call("mknodat", result).map(|()| false)?,
     };
-    if existed || device.uid != 0 || device.gid != 0 {
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let node = stage.lend(call("openat", rustix::fs::openat(dir, name, flags, Mode::empty()))?);
-        let stat = call("fstat", rustix::fs::fstat(node))?;
-        if FileType::from_raw_mode(stat.st_mode) != kind || (device.rdev != 0 && stat.st_rdev != device.rdev) {
-            return Err(Fault::new("mknodat", Errno::EXIST).with_note(b"exists with another type or number"));
-        }
-        call("fchownat", sys::fchown(node, device.uid, device.gid))?;
+    if !existed && device.uid == 0 && device.gid == 0 {
+        return Ok(());
     }
-    Ok(())
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let node = stage.lend(call("openat", rustix::fs::openat(dir, name, flags, Mode::empty()))?);
+    let found = call("fstat", rustix::fs::fstat(node))?;
+    if !is_asked_for(&found, device) {
+        return Err(Fault::new("mknodat", Errno::EXIST).with_note(b"exists with another type or number"));
+    }
+    // What need not be changed is left alone: a devtmpfs is the host's.
+    if existed && device.is_default {
+        return Ok(());
+    }
+    let mut mode = found.st_mode & PERMISSIONS;
+    if (found.st_uid, found.st_gid) != (device.uid, device.gid) {
+        call("fchownat", sys::fchown(node, device.uid, device.gid))?;
+        mode &= !SET_IDS; // as chown(2) does
+    }
+    if mode == device.mode & PERMISSIONS { Ok(()) } else { set_mode(stage, node, device.mode) }
+}
+
+/// `mknod(2)` is not for user namespaces: the host's node, which has its own owner and mode, is put there. It must be the
+/// one that the config describes, whatever the host has at this path.
+fn bind_device(stage: &mut Stage<'_>, device: &Device, tree: &Tree) -> Result<()> {
+    let tree = open_tree(stage, tree)?;
+    if !is_asked_for(&call("fstat", rustix::fs::fstat(tree))?, device) {
+        return Err(Fault::plain(b"the host has something of another type or number there"));
+    }
+    let target = root::file(stage.root()?, &device.path)?;
+    let target = stage.mountpoint(target, false)?;
+    move_mount(tree, target)
+}
+
+fn is_asked_for(found: &rustix::fs::Stat, device: &Device) -> bool {
+    let kind = FileType::from_raw_mode(device.mode);
+    FileType::from_raw_mode(found.st_mode) == kind && (kind == FileType::Fifo || found.st_rdev == device.rdev)
+}
+
+/// `chmod(2)` of an `O_PATH` descriptor by its link in our own procfs, since `fchmodat2(2)` is of Linux 6.6. By its name it
+/// could be another file by now.
+fn set_mode(stage: &mut Stage<'_>, node: Fd, mode: u32) -> Result<()> {
+    let links = root::open_same_mount(stage.proc()?, c"self/fd", OFlags::PATH | OFlags::DIRECTORY)?;
+    let links = stage.lend(links);
+    let mut name = Buffer::new();
+    name.push_number(node.as_raw_fd().unsigned_abs())?;
+    let mode = Mode::from_raw_mode(mode & PERMISSIONS);
+    call("fchmodat", rustix::fs::chmodat(links, name.as_cstr(), mode, AtFlags::empty()))
 }
 
 pub(crate) fn symlink(stage: &mut Stage<'_>, target: &CStr, path: &CStr) -> Result<()> {

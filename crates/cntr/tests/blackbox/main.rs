@@ -27,6 +27,7 @@ mod credentials;
 mod debian;
 mod delegated;
 mod files;
+mod devices;
 mod foreground;
 mod harness;
 mod hooks;

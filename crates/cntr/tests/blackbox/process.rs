@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use crate::namespaces::in_user_namespace;
 use crate::support::probe::{self, Probe};
 use crate::support::seccomp::{Verdict, verdict};
 use crate::support::verify::{Findings, verify};
 use crate::support::verify_fs::Mount;
-use crate::support::{Sandbox, bundle, root, skip, verify_cgroup, words};
+use crate::support::{Sandbox, bundle, host, root, skip, verify_cgroup, words};
 
 #[track_caller]
 fn runs_as_asked(edit: impl Fn(&mut Value)) {
@@ -97,6 +98,27 @@ fn devices_sysctls_paths() {
         c["process"]["env"] = json!(["PATH=/usr/bin:/bin", "HOME=/x"]);
         c["root"]["readonly"] = json!(true);
     });
+}
+
+/// Sysctls need a procfs, and inside a user namespace one can be had only while the runtime's is in sight.
+#[test]
+fn sysctls_without_a_proc() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let mut config = bundle::minimal(&sandbox.cgroups_path(), "cat /proc/sys/net/ipv4/ip_forward || echo none");
+    config["linux"]["sysctl"] = json!({ "net.ipv4.ip_forward": "1" });
+    config["mounts"].as_array_mut().unwrap().remove(0);
+    in_user_namespace(&sandbox, &mut config);
+    sandbox.write(&config);
+    assert_eq!(sandbox.run_ok().stdout, "none\n");
+    sandbox.verb(&["create"]).ok();
+    let pid = sandbox.pid().to_string();
+    let seen = host("nsenter", &["--net", "--target", &pid, "cat", "/proc/sys/net/ipv4/ip_forward"]);
+    assert_eq!(seen, "1\n");
+    sandbox.verb(&["delete", "--force"]).ok();
+    sandbox.assert_clean();
 }
 
 /// A mode in the options wins over that of the mountpoint (runc 1.1.5: the other way round).

@@ -227,6 +227,8 @@ impl<'a> Planner<'a> {
         if self.request.wait_for_start {
             // A procfs of our own can be had only while the runtime's is in sight (user namespaces).
             self.step(At::field("process"), Op::ArmStart);
+        } else if self.needs_own_proc() {
+            self.step(At::field("mounts"), Op::OpenProc);
         }
         self.enter_root(); //       pivot; from here no path can mean the host
         self.host_name();
@@ -403,6 +405,15 @@ impl<'a> Planner<'a> {
             let name = self.text(at, name);
             self.step(at, Op::Domainname(name));
         }
+    }
+
+    /// Whether something is written through procfs later on, and no mount of the config serves for that.
+    fn needs_own_proc(&self) -> bool {
+        let sysctls = self.spec.linux().as_ref().and_then(|l| l.sysctl().as_ref()).is_some_and(|map| !map.is_empty());
+        let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+        let labels = self.process().is_some_and(|p| given(p.apparmor_profile()) || given(p.selinux_label()));
+        let mounted = |step: &Step| matches!(&step.op, Op::Filesystem(fs) if fs.is_proc);
+        (sysctls || labels) && !self.steps.iter().any(mounted)
     }
 
     /// Holds from `execve(2)` on. An empty name is none; `unconfined` is a name as any other.

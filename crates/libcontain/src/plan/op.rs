@@ -298,6 +298,8 @@ pub struct Device {
     pub uid: u32,
     /// Group inside the container.
     pub gid: u32,
+    /// One that every container has: if it is there, its owner and mode are left as they are.
+    pub is_default: bool,
     /// In a user namespace `mknod(2)` is refused: the host's node is bound instead.
     pub bind: Option<Tree>,
 }
@@ -477,6 +479,8 @@ pub enum Op {
     FindProgram,
     /// Everything is in place: tell the parent and wait for its word.
     Ready,
+    /// Make a procfs of our own, for sysctls and labels.
+    OpenProc,
     /// Open `/proc/self/fd` of the container's own procfs, through which the exec FIFO will be opened.
     ArmStart,
     /// Wait on the exec FIFO for `start`.

@@ -415,7 +415,7 @@ impl Planner<'_> {
         for (path, major, minor) in DEFAULT_DEVICES {
             if listed.iter().all(|d| clean(d.path()) != path.as_bytes()) {
                 let at = At::field("default devices");
-                self.device(at, path.as_bytes(), S_IFCHR | 0o666, makedev(major, minor), (0, 0));
+                self.device(at, path.as_bytes(), S_IFCHR | 0o666, makedev(major, minor), None);
             }
         }
         for (i, device) in listed.iter().enumerate() {
@@ -432,7 +432,7 @@ impl Planner<'_> {
             let number = |n: i64| u32::try_from(n).unwrap_or(0);
             let rdev = if kind == S_IFIFO { 0 } else { makedev(number(device.major()), number(device.minor())) };
             let owner = (device.uid().unwrap_or(0), device.gid().unwrap_or(0));
-            self.device(At::item("linux.devices[#]", i), path, mode, rdev, owner);
+            self.device(At::item("linux.devices[#]", i), path, mode, rdev, Some(owner));
         }
         let at = At::field("default devices");
         self.step(at, Op::Ptmx);
@@ -443,12 +443,14 @@ impl Planner<'_> {
         }
     }
 
-    fn device(&mut self, at: At, path: &[u8], mode: u32, rdev: u64, (uid, gid): (u32, u32)) {
+    /// `owner`: of a node that the config lists.
+    fn device(&mut self, at: At, path: &[u8], mode: u32, rdev: u64, owner: Option<(u32, u32)>) {
         // mknod(2) needs CAP_MKNOD in the initial user namespace.
         let in_userns = self.ns.has(NEWUSER) || self.host.user_namespace || !self.host.is_privileged();
         let path = self.text(at, clean(Path::new(OsStr::from_bytes(path))));
         let bind = (in_userns && mode & S_IFMT != S_IFIFO).then(|| self.tree(at, path.clone(), false));
-        self.step(at, Op::Device(Device { path, mode, rdev, uid, gid, bind }));
+        let (uid, gid) = owner.unwrap_or((0, 0));
+        self.step(at, Op::Device(Device { path, mode, rdev, uid, gid, is_default: owner.is_none(), bind }));
     }
 
     pub(super) fn enter_root(&mut self) {

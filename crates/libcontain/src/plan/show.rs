@@ -227,6 +227,7 @@ impl fmt::Display for Op {
             Op::Symlink(to, path) => write!(f, "symlink {} -> {}", text(path), text(to)),
             Op::Ptmx => f.write_str("symlink /dev/ptmx -> pts/ptmx"),
             Op::Hook(hook) => write!(f, "run {} hook #{}", hook.list, hook.index),
+            Op::OpenProc => f.write_str("open a procfs"),
             Op::ArmStart => f.write_str("open /proc/self/fd for exec.fifo"),
             Op::PivotRoot { shared: false } => f.write_str("pivot_root"),
             Op::PivotRoot { shared: true } => f.write_str("pivot_root, old root rslave"),

@@ -311,3 +311,17 @@ fn a_container_that_is_killed() {
     container.delete(false).unwrap();
     world.assert_clean();
 }
+
+/// Nodes of the image get the owner and mode that the config asks for.
+#[test]
+fn nodes_that_are_there() {
+    let Some(world) = rooted("nodes_that_are_there") else { return };
+    let dev = world.rootfs().join("dev");
+    let made = Command::new("mknod").arg(dev.join("odd")).args(["c", "1", "5"]).stdin(Stdio::null()).status().unwrap();
+    assert!(made.success());
+    let mut config = world.minimal("test \"$(stat -c %a:%u /dev/odd)\" = 4600:7");
+    config["mounts"].as_array_mut().unwrap().remove(1);
+    let odd = json!({ "path": "/dev/odd", "type": "c", "major": 1, "minor": 5, "fileMode": 0o4600, "uid": 7 });
+    set(&mut config, "/linux/devices/-", odd);
+    both(&world, &config);
+}

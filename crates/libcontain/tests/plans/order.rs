@@ -19,6 +19,8 @@ fn plans() -> Vec<(String, Plan)> {
             }
         }
     }
+    let asked = Request { wait_for_start: false, ..request() };
+    plans.push(("run without /proc".to_owned(), plan(&asked, &without_proc(), &v2()).unwrap()));
     plans.extend([nnp(false), nnp(true)].map(|plan| ("docker with ambient capabilities".to_owned(), plan)));
     plans
 }
@@ -35,6 +37,13 @@ fn nnp(no_new_privs: bool) -> Plan {
     config["linux"]["personality"] = serde_json::json!({ "domain": "LINUX" });
     config["linux"]["memoryPolicy"] = serde_json::json!({ "mode": "MPOL_LOCAL" });
     plan(&request(), &serde_json::from_value(config).unwrap(), &hybrid()).unwrap()
+}
+
+/// What is written through procfs, and none that would do: `subset=pid` has no /proc/sys.
+fn without_proc() -> Spec {
+    let mut config = json(&config("terminal-labels"));
+    config["mounts"][0]["options"] = serde_json::json!(["subset=pid"]);
+    serde_json::from_value(config).unwrap()
 }
 
 fn json(spec: &Spec) -> serde_json::Value {

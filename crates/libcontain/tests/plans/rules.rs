@@ -65,6 +65,7 @@ which! {
     device: Op::Device(..) | Op::Ptmx | Op::Symlink(..),
     node: Op::Device(..),
     arm_start: Op::ArmStart,
+    open_proc: Op::OpenProc,
     enter_root: Op::PivotRoot { .. } | Op::Chroot,
     new_root_propagation: Op::RootPropagation(..),
     reopen_null: Op::ReopenNull,
@@ -185,6 +186,7 @@ pub const RULES: &[Rule] = &[
     rule("createContainer hooks see the host's root", hook_before_pivot, enter_root),
     // Rows 8 and 9: the change of root.
     rule("a procfs can be had only while the host's is in sight", arm_start, enter_root),
+    rule("a procfs for sysctls and labels as well", open_proc, enter_root),
     rule("host paths are used before the root changes", below_root, enter_root),
     rule("the new root's propagation is set on the new root", enter_root, new_root_propagation),
     // Row 10: standard streams, cwd. Row 12: what becomes read-only, umask.
