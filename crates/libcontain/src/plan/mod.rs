@@ -41,6 +41,9 @@ pub(crate) use self::namespaces::file as namespace_file;
 pub(crate) use self::rootfs::NOTIFY_SOCKET;
 pub(crate) use self::show::namespaces as namespace_names;
 
+/// An option of prctl(2).
+const PR_SET_DUMPABLE: u64 = 4;
+
 /// What is asked for besides the config.
 #[derive(Debug, Clone)]
 pub struct Request<'a> {
@@ -524,24 +527,29 @@ impl<'a> Planner<'a> {
         if filter.notifies() {
             self.seccomp_agent = Some(seccomp::Agent::of(profile, self.request.bundle));
             self.needs_calls(at, [Call::PidfdGetfd]);
-            self.traceable(at);
         }
+        let traceable = filter.notifies() && self.becomes_traceable(at);
+        let may_end = filter.allows(arch, "prctl", [PR_SET_DUMPABLE, 0, 0, 0, 0, 0]);
         self.step(at, Op::Seccomp(filter));
+        if traceable && may_end {
+            self.step(at, Op::Traceable(false));
+        }
     }
 
     /// The parent takes the listener by pidfd_getfd(2), as a tracer would. Without CAP_SYS_PTRACE where it stands that
     /// needs an init that is dumpable again. Nobody else may come to trace it by that: processes that see it have to be
     /// the caller's, or, in a user namespace that is new, powerless.
-    fn traceable(&mut self, at: At) {
+    fn becomes_traceable(&mut self, at: At) -> bool {
         if self.host.may_trace() {
-            return;
+            return false;
         }
         if !self.ns.is_new(libc_flag::NEWPID) && !self.ns.is_new(libc_flag::NEWUSER) {
             let text = "SCMP_ACT_NOTIFY without CAP_SYS_PTRACE needs a new pid or user namespace: init has to be traceable \
                         while its listener is taken, and other containers could see it";
             self.problem(at, "", text);
         }
-        self.step(at, Op::Dumpable);
+        self.step(at, Op::Traceable(true));
+        true
     }
 
     fn program(&mut self, process: &Process) {

@@ -348,8 +348,8 @@ pub enum Op {
     },
     /// `prctl(PR_SET_DUMPABLE, 0)`: nobody may trace init or open its descriptors until `execve`.
     Undumpable,
-    /// `prctl(PR_SET_DUMPABLE, 1)`: the parent may trace init without a capability.
-    Dumpable,
+    /// `prctl(PR_SET_DUMPABLE)` once more: whether the parent may trace init without a capability.
+    Traceable(bool),
     /// `unshare(CLONE_NEW*)`.
     Unshare(u64),
     /// Join a namespace of this kind.

@@ -57,6 +57,13 @@ impl Filter {
         self.flags & FLAG_NEW_LISTENER != 0
     }
 
+    /// Whether it lets a call through. Not so for one that an agent, a tracer or a signal handler has a say in.
+    pub(super) fn allows(&self, arch: Arch, name: &str, args: [u64; 6]) -> bool {
+        let Some(nr) = Call::named(name).and_then(|call| arch.number(call)) else { return false };
+        let data = Data { nr, arch: arch.audit(), instruction_pointer: 0, args };
+        matches!(evaluate(&self.program, &data), Some(RET_ALLOW | RET_LOG))
+    }
+
     /// Whether loading it needs Linux 5.19.
     pub(crate) fn waits_killable(&self) -> bool {
         self.flags & FLAG_WAIT_KILLABLE_RECV != 0

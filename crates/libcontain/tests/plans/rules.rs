@@ -49,7 +49,8 @@ which! {
     drop_groups: Op::DropGroups,
     disowned: Op::BecomeRoot { .. } | Op::Undumpable | Op::Unshare(..) | Op::AttachRoot { .. } | Op::OpenRoot(..),
     undumpable: Op::Undumpable,
-    dumpable: Op::Dumpable,
+    traceable: Op::Traceable(true),
+    traceable_no_more: Op::Traceable(false),
     fork: Op::Fork(..),
     set_ns: Op::SetNs(..),
     set_mount_ns: Op::SetNs(_, NEWNS),
@@ -130,9 +131,10 @@ fn tuning(op: &Op) -> bool {
 }
 
 /// What may stand behind a filter, and so what its profile has to allow (the sentence below the table): with
-/// no_new_privs the exec FIFO, hooks and execve; without it also the change of ids.
+/// no_new_privs the exec FIFO, hooks and execve; without it also the change of ids. `Traceable(false)` is planned for
+/// filters that allow it.
 fn behind_a_filter(op: &Op, no_new_privs: bool) -> bool {
-    let last = ready(op) || await_start(op) || hook_before_exec(op) || close(op) || exec(op);
+    let last = ready(op) || await_start(op) || hook_before_exec(op) || close(op) || exec(op) || traceable_no_more(op);
     last || !no_new_privs && (credentials(op) || chdir_as_user(op) || find_program(op))
 }
 
@@ -240,9 +242,10 @@ pub const RULES: &[Rule] = &[
         ..rule("with no_new_privs the filter need not allow the set-up's calls", credentials, seccomp)
     },
     Rule { with: no_new_privs, ..rule("the program is looked up before the filter", find_program, seccomp) },
-    rule("init is dumpable again only once nothing of the host's is in sight", enter_root, dumpable),
-    rule("the listener of a filter is taken from an init that is dumpable again", dumpable, seccomp),
-    Rule { with: no_new_privs, ..rule("a change of ids takes dumpability away again", user, dumpable) },
+    rule("init is traceable only once nothing of the host's is in sight", enter_root, traceable),
+    rule("the listener of a filter is taken from an init that is traceable", traceable, seccomp),
+    rule("init is traceable no longer than it takes to take the listener", seccomp, traceable_no_more),
+    Rule { with: no_new_privs, ..rule("a change of ids makes init untraceable", user, traceable) },
     // Rows 25 to 27: ids, capabilities, cwd once more. Row 29: the lookup.
     rule("dropping from the bounding set needs CAP_SETPCAP", bounding, user),
     rule("setresuid(2) clears the effective set", user, capabilities),

@@ -19,14 +19,8 @@ impl Libseccomp {
         let built = Command::new("cc").args(["-O1", "-o"]).arg(&program).args([source, "-lseccomp"]).output();
         match built {
             Ok(output) if output.status.success() => Some(Libseccomp { program }),
-            Ok(output) => {
-                eprintln!("SKIPPED: no libseccomp to compare with: {}", String::from_utf8_lossy(&output.stderr));
-                None
-            }
-            Err(error) => {
-                eprintln!("SKIPPED: no libseccomp to compare with: cc: {error}");
-                None
-            }
+            Ok(output) => skip(&String::from_utf8_lossy(&output.stderr)),
+            Err(error) => skip(&format!("cc: {error}")),
         }
     }
 
@@ -60,6 +54,12 @@ impl Libseccomp {
         assert!(child.wait().unwrap().success(), "libseccomp fails or does not come back");
         output.lines().map(parse_program).collect()
     }
+}
+
+/// On stderr itself, which the test harness does not capture: a judge that is missing has to be missed.
+fn skip<T>(why: &str) -> Option<T> {
+    let _ = writeln!(std::io::stderr(), "SKIPPED: no libseccomp to compare with: {why}");
+    None
 }
 
 fn parse_program(line: &str) -> Result<Vec<Insn>, i32> {

@@ -200,6 +200,24 @@ fn a_listener_is_made_if_an_agent_is_asked() {
 }
 
 #[test]
+fn what_a_filter_lets_through() {
+    let eq = json!([{"index": 0, "op": "SCMP_CMP_EQ", "value": 4}]);
+    for (action, args, expected) in [
+        ("ALLOW", json!(null), true),
+        ("LOG", json!(null), true),
+        ("ALLOW", eq.clone(), true),
+        ("ALLOW", json!([{"index": 0, "op": "SCMP_CMP_EQ", "value": 5}]), false),
+        ("NOTIFY", json!(null), false),
+        ("TRACE", json!(null), false),
+    ] {
+        let list = json!([{"names": ["prctl"], "action": format!("SCMP_ACT_{action}"), "args": args}]);
+        let profile = profile(json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": list, "listenerPath": "/a"}));
+        let allows = |name| filter(&profile).allows(Arch::X86_64, name, [4, 0, 0, 0, 0, 0]);
+        assert_eq!((allows("prctl"), allows("read"), allows("no_such_call")), (expected, false, false), "{action}");
+    }
+}
+
+#[test]
 fn the_agents_socket_is_looked_for_from_the_bundle() {
     for (path, socket) in [("/run/agent", "/run/agent"), ("agent", "/bundle/agent"), ("@agent", "@agent")] {
         let profile =
