@@ -137,7 +137,7 @@ pub(crate) fn filesystem(stage: &mut Stage<'_>, fs: &Filesystem) -> Result<()> {
     if let Some(Detached { made: Some(slot), copy_up, .. }) = fs.detached {
         let mount = stage.take(slot);
         if keep_mode {
-            set_mode(mount, call("fstat", rustix::fs::fstat(target))?.st_mode)?;
+            set_root_mode(mount, call("fstat", rustix::fs::fstat(target))?.st_mode)?;
         }
         return attach(stage, fs, mount, target, copy_up && existed);
     }
@@ -181,7 +181,7 @@ fn attach(stage: &mut Stage<'_>, fs: &Filesystem, mount: Fd, target: Fd, copy_up
 }
 
 /// The mode of the root directory of a mount that nobody can see yet.
-fn set_mode(mount: Fd, mode: u32) -> Result<()> {
+fn set_root_mode(mount: Fd, mode: u32) -> Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = call("openat", rustix::fs::openat(mount, c".", flags, Mode::empty()))?;
     call("fchmod", rustix::fs::fchmod(&root, Mode::from_raw_mode(mode & 0o7777)))
@@ -350,7 +350,7 @@ pub(crate) fn device(stage: &mut Stage<'_>, device: &Device) -> Result<()> {
         call("fchownat", sys::fchown(node, device.uid, device.gid))?;
         mode &= !SET_IDS; // as chown(2) does
     }
-    if mode == device.mode & PERMISSIONS { Ok(()) } else { set_mode(stage, node, device.mode) }
+    if mode == device.mode & PERMISSIONS { Ok(()) } else { set_node_mode(stage, node, device.mode) }
 }
 
 /// `mknod(2)` is not for user namespaces: the host's node, which has its own owner and mode, is put there. It must be the
@@ -372,7 +372,7 @@ fn is_asked_for(found: &rustix::fs::Stat, device: &Device) -> bool {
 
 /// `chmod(2)` of an `O_PATH` descriptor by its link in our own procfs, since `fchmodat2(2)` is of Linux 6.6. By its name it
 /// could be another file by now.
-fn set_mode(stage: &mut Stage<'_>, node: Fd, mode: u32) -> Result<()> {
+fn set_node_mode(stage: &mut Stage<'_>, node: Fd, mode: u32) -> Result<()> {
     let links = root::open_same_mount(stage.proc()?, c"self/fd", OFlags::PATH | OFlags::DIRECTORY)?;
     let links = stage.lend(links);
     let mut name = Buffer::new();
