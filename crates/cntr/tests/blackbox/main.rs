@@ -35,6 +35,7 @@ mod kernel;
 mod labels;
 mod lifecycle;
 mod limits;
+mod mountoptions;
 mod namespaces;
 mod netdevices;
 mod parallel;

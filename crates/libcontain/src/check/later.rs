@@ -26,9 +26,7 @@ mod tests {
 
     #[test]
     fn what_is_set_and_cannot_be_done_is_told() {
-        let table = [
-            (json!({"process": {"terminal": true}}), "process.terminal"),
-        ];
+        let table = [(json!({"process": {"terminal": true}}), "process.terminal")];
         for (patch, expected) in table {
             assert_eq!(found(patch), [format!("{expected}: not implemented yet")]);
         }

@@ -77,11 +77,17 @@ pub(super) fn types(c: &Ctx<'_>, out: &mut Problems) {
 pub(super) fn label(c: &Ctx<'_>, out: &mut Problems) {
     let at = At::field("linux.mountLabel");
     if let Some(kind) = annotations::mount_context_type(c.spec).filter(|kind| !mount_label::KINDS.contains(kind)) {
-        let text =
-            format!("{}: {} is none of {}", annotations::MOUNT_CONTEXT_TYPE, quoted(kind), mount_label::KINDS.join(", "));
+        let text = format!(
+            "{}: {} is none of {}",
+            annotations::MOUNT_CONTEXT_TYPE,
+            quoted(kind),
+            mount_label::KINDS.join(", ")
+        );
         out.push(Problem::error(At::field("annotations"), "", text));
     }
-    let Some(label) = c.linux().and_then(|l| l.mount_label().as_deref()).filter(|label| !label.is_empty()) else { return };
+    let Some(label) = c.linux().and_then(|l| l.mount_label().as_deref()).filter(|label| !label.is_empty()) else {
+        return;
+    };
     if label.contains('"') {
         out.push(Problem::error(at, LABEL, format!("{} has a quotation mark in it", quoted(label))));
     }
@@ -255,7 +261,9 @@ mod tests {
         assert_eq!(kind("rootcontext"), Vec::<String>::new());
         assert_eq!(
             kind("Context"),
-            ["annotations: run.oci.mount_context_type: \"Context\" is none of context, fscontext, defcontext, rootcontext"]
+            [
+                "annotations: run.oci.mount_context_type: \"Context\" is none of context, fscontext, defcontext, rootcontext"
+            ]
         );
     }
 
