@@ -48,6 +48,7 @@ pub(crate) fn apply(stage: &mut Stage<'_>, op: &Op) -> Result<()> {
             Ok(())
         }
         Op::Bind(bind) => mounts::bind(stage, bind),
+        Op::Remount(remount) => mounts::remount(stage, remount),
         Op::Filesystem(fs) => mounts::filesystem(stage, fs),
         Op::CgroupV1(mount) => mounts::cgroup_v1(stage, mount),
         Op::RemountReadonly(path) => {

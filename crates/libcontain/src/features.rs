@@ -102,6 +102,7 @@ const UNSAFE_ANNOTATIONS: &[&str] = &[
     annotations::HOOK_OUTPUT[1],
     annotations::HOOK_OUTPUT[0],
     annotations::KEEP_GROUPS,
+    annotations::MOUNT_CONTEXT_TYPE,
 ];
 
 /// The document of this build. `version` and `commit` are those of the program that shows it.

@@ -7,7 +7,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatVfsMountFlags, XattrFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
@@ -15,7 +15,7 @@ use rustix::mount::{
 
 use crate::copy_up;
 use crate::fault::{Fault, Result, call};
-use crate::plan::{Bind, CgroupV1, Detached, Device, Filesystem, HierarchyContent, Mountpoint, Tree};
+use crate::plan::{Bind, CgroupV1, Detached, Device, Filesystem, HierarchyContent, Mountpoint, Remount, Tree};
 use crate::root::{self, Buffer, Place};
 use crate::stage::{Fd, Stage};
 use crate::sys::{self, MountAttr};
@@ -93,19 +93,10 @@ pub(crate) fn attach_root(stage: &mut Stage<'_>, on: &CStr, tree: &Tree, inherit
 pub(crate) fn bind(stage: &mut Stage<'_>, bind: &Bind) -> Result<()> {
     let tree = open_tree(stage, &bind.tree)?;
     set_propagation(tree, bind.inherit)?;
-    let attr = MountAttr { set: bind.set, clear: bind.clear | bind.drop, ..MountAttr::default() };
-    if attr != MountAttr::default() {
-        match set_attributes(tree, false, attr) {
-            // Flags that a user namespace holds locked stay, unless the config cleared them by name.
-            Err(fault) if fault.is(Errno::PERM) && bind.drop != 0 => {
-                set_attributes(tree, false, MountAttr { clear: bind.clear, ..attr })?;
-            }
-            result => result?,
-        }
-    }
+    own_attributes(tree, bind.set, bind.clear, bind.drop)?;
     let attr = MountAttr { set: bind.tree_set, clear: bind.tree_clear, ..MountAttr::default() };
     if attr != MountAttr::default() {
-        set_attributes(tree, true, attr)?;
+        set_attributes(tree, true, attr).map_err(|fault| locked(fault, tree, attr))?;
     }
     for flags in &bind.propagation {
         set_propagation(tree, *flags)?;
@@ -124,6 +115,61 @@ pub(crate) fn bind(stage: &mut Stage<'_>, bind: &Bind) -> Result<()> {
         Ok(FileType::Directory) if kind != FileType::Directory => Fault::new("move_mount", Errno::NOTDIR),
         _ => fault,
     })
+}
+
+fn own_attributes(mount: Fd, set: u64, clear: u64, drop: u64) -> Result<()> {
+    let attr = MountAttr { set, clear: clear | drop, ..MountAttr::default() };
+    if attr == MountAttr::default() {
+        return Ok(());
+    }
+    match set_attributes(mount, false, attr) {
+        // Flags that a user namespace holds locked stay, unless the config cleared them by name.
+        Err(fault) if fault.is(Errno::PERM) && drop != 0 => {
+            let attr = MountAttr { clear, ..attr };
+            set_attributes(mount, false, attr).map_err(|fault| locked(fault, mount, attr))
+        }
+        result => result.map_err(|fault| locked(fault, mount, attr)),
+    }
+}
+
+/// Says which flags a user namespace may not clear (mount_namespaces(7)), in runc's words. Of mounts below, the one on top
+/// is looked at.
+fn locked(fault: Fault, mount: Fd, attr: MountAttr) -> Fault {
+    const LOCKED: [(StatVfsMountFlags, MountAttrFlags, &[u8]); 4] = [
+        (StatVfsMountFlags::RDONLY, MountAttrFlags::MOUNT_ATTR_RDONLY, b" ro"),
+        (StatVfsMountFlags::NODEV, MountAttrFlags::MOUNT_ATTR_NODEV, b" nodev"),
+        (StatVfsMountFlags::NOSUID, MountAttrFlags::MOUNT_ATTR_NOSUID, b" nosuid"),
+        (StatVfsMountFlags::NOEXEC, MountAttrFlags::MOUNT_ATTR_NOEXEC, b" noexec"),
+    ];
+    let Ok(found) = rustix::fs::fstatvfs(mount) else { return fault };
+    if !fault.is(Errno::PERM) {
+        return fault;
+    }
+    let mut text = Buffer::new();
+    let clears = |bits: MountAttrFlags| attr.clear & u64::from(bits.bits()) != 0;
+    let mut names = LOCKED.iter().filter(|(flag, bits, _)| found.f_flag.contains(*flag) && clears(*bits));
+    let pushed =
+        text.push(b"cannot clear locked flags").and_then(|()| names.try_for_each(|(.., name)| text.push(name)));
+    if pushed.is_ok() && text.as_bytes() != b"cannot clear locked flags" {
+        return fault.with_note(text.as_bytes());
+    }
+    let atime = clears(MountAttrFlags::MOUNT_ATTR__ATIME)
+        || attr.set & u64::from(MountAttrFlags::MOUNT_ATTR_NODIRATIME.bits()) != 0;
+    if atime { fault.with_note(b"cannot change locked atime flags") } else { fault }
+}
+
+/// No symlink is followed: an image must not choose which mount gets the options.
+pub(crate) fn remount(stage: &mut Stage<'_>, remount: &Remount) -> Result<()> {
+    let mount = root::open_ordinary(stage.root()?, &remount.target, OFlags::PATH)?;
+    let mount = stage.lend(mount);
+    match &remount.superblock {
+        Some((flags, data)) => {
+            call("fchdir", rustix::process::fchdir(mount))?;
+            call("mount", sys::mount(c"", c".", c"", *flags, data))?;
+        }
+        None => own_attributes(mount, remount.set, remount.clear, remount.drop)?,
+    }
+    remount.propagation.iter().try_for_each(|flags| set_propagation(mount, *flags))
 }
 
 pub(crate) fn filesystem(stage: &mut Stage<'_>, fs: &Filesystem) -> Result<()> {

@@ -37,6 +37,7 @@ mod kernel;
 mod labels;
 mod lifecycle;
 mod limits;
+mod mountoptions;
 mod musts;
 mod namespaces;
 mod netdevices;

@@ -31,6 +31,11 @@ pub(super) fn mounts(c: &Ctx<'_>, out: &mut Problems) {
             out.push(Problem::error(at, MOUNTS, text));
         }
         let lists = [mount.uid_mappings(), mount.gid_mappings()].map(|list| list.as_deref().unwrap_or_default());
+        if options.remount && (options.idmap.is_some() || options.copy_up || lists.iter().any(|list| !list.is_empty()))
+        {
+            let text = "\"remount\" makes no new mount whose ids could be mapped, or that could be filled";
+            out.push(Problem::error(at, MOUNTS, text));
+        }
         if options.idmap.is_none() && lists.iter().all(|list| list.is_empty()) {
             continue;
         }
@@ -129,6 +134,10 @@ mod tests {
 
     #[test]
     fn maps_that_the_kernel_refuses_and_forms_that_are_not_ours() {
+        assert_eq!(
+            found(config(json!(["remount", "bind"]), one(1), one(1))),
+            ["mounts[0].options: \"remount\" makes no new mount whose ids could be mapped, or that could be filled"]
+        );
         assert_eq!(
             found(config(json!(["bind"]), one(0), one(1))),
             ["mounts[0].uidMappings[0]: size must be at least 1"]

@@ -18,6 +18,7 @@ mod op;
 pub mod process;
 mod program;
 pub mod rdt;
+mod remount;
 mod rootfs;
 pub mod seccomp;
 mod show;
@@ -30,7 +31,7 @@ use oci_spec::runtime::{Hook, Process, Spec};
 
 pub use self::op::{
     Bind, CgroupV1, Console, ContainerHook, Detached, Device, Filesystem, Gate, Hierarchy, HierarchyContent, Image,
-    Mapped, Mountpoint, Need, NetDevice, Op, Open, Slot, Step, Tasks, Tree, Users, UsersFrom,
+    Mapped, Mountpoint, Need, NetDevice, Op, Open, Remount, Slot, Step, Tasks, Tree, Users, UsersFrom,
 };
 use crate::error::{At, Level, Problem};
 use crate::host::Host;
@@ -623,6 +624,7 @@ pub(crate) mod libc_flag {
     pub const MS_NODEV: u64 = 1 << 2;
     pub const MS_NOEXEC: u64 = 1 << 3;
     pub const MS_SYNCHRONOUS: u64 = 1 << 4;
+    pub const MS_REMOUNT: u64 = 1 << 5;
     pub const MS_MANDLOCK: u64 = 1 << 6;
     pub const MS_DIRSYNC: u64 = 1 << 7;
     pub const MS_NOSYMFOLLOW: u64 = 1 << 8;

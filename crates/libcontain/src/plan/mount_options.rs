@@ -63,6 +63,16 @@ pub struct Options {
 }
 
 impl Options {
+    /// The parameters for the file system as mount(2) takes them.
+    #[must_use]
+    pub fn data_text(&self) -> String {
+        let word = |(key, value): &(String, Option<String>)| match value {
+            Some(value) => format!("{key}={value}"),
+            None => key.clone(),
+        };
+        self.data.iter().map(word).collect::<Vec<_>>().join(",")
+    }
+
     /// The same for a mount with nothing below it, where the words for the whole tree are words for the mount.
     #[must_use]
     pub fn of_one_mount(self) -> Self {

@@ -225,6 +225,23 @@ pub struct Bind {
     pub must_be_proc: bool,
 }
 
+/// Other options for what is mounted already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remount {
+    /// Path inside the rootfs.
+    pub target: CString,
+    /// `MOUNT_ATTR_*`, as in [`Bind`].
+    pub set: u64,
+    /// As in [`Bind`].
+    pub clear: u64,
+    /// As in [`Bind`].
+    pub drop: u64,
+    /// The file system's own options, `MS_*` and data: mount(2) in place of the attributes.
+    pub superblock: Option<(u64, CString)>,
+    /// Propagation words, in order.
+    pub propagation: Vec<u64>,
+}
+
 /// A new file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filesystem {
@@ -386,6 +403,8 @@ pub enum Op {
     OpenRoot(CString),
     /// Bind mount.
     Bind(Bind),
+    /// Other options for a mount that is there.
+    Remount(Remount),
     /// New file system.
     Filesystem(Filesystem),
     /// The hierarchies of a v1 host.

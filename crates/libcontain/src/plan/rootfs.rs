@@ -22,7 +22,7 @@ use crate::error::{At, Problem};
 use crate::plan::cgroup::Mode;
 
 /// Flags that a bind remount sets exactly; access times are kept unless the options name them, as mount(8) does.
-const REMOUNT: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC | attr::NOSYMFOLLOW;
+pub(super) const REMOUNT: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC | attr::NOSYMFOLLOW;
 
 /// Attributes of a mount as flags of mount(2).
 const ATTRIBUTE_FLAGS: [(u64, u64); 8] = [
@@ -180,6 +180,7 @@ impl Planner<'_> {
             return self.problem(At::item("mounts[#].destination", index), "", text);
         }
         match mount.typ().as_deref().unwrap_or("") {
+            _ if options.remount => self.remount(at, target, is_bind(mount), options),
             _ if is_bind(mount) => self.bind(index, mount, target, options, (inherit, mapped)),
             fstype if fstype != "proc" && is_path(mount, "/proc") => {
                 let text = format!("{fstype:?} cannot be mounted because it is not of type proc");
@@ -291,12 +292,9 @@ impl Planner<'_> {
     ) -> Filesystem {
         let late = remounts_late(fstype, target.as_bytes());
         let flags = mount_flags(options) & if late { !MS_RDONLY } else { !0 };
-        let word = |(key, value): &(String, Option<String>)| match value {
-            Some(value) => format!("{key}={value}"),
-            None => key.clone(),
-        };
         let context = self.context_option(fstype, &options.data);
-        let data = self.text(at, options.data.iter().map(word).chain(context).collect::<Vec<_>>().join(","));
+        let data = [options.data_text(), context.unwrap_or_default()];
+        let data = self.text(at, data.join(",").trim_matches(','));
         let label = self.label_attribute(fstype);
         let has_mode = options.data.iter().any(|(key, _)| key == "mode");
         let mountpoint = match fstype {
@@ -333,7 +331,7 @@ impl Planner<'_> {
         let fstype = mount.typ().as_deref().unwrap_or("");
         let target = mount.destination().as_os_str().as_bytes();
         let options = options_of(mount);
-        if !is_bind(mount) && remounts_late(fstype, target) && options.set & attr::RDONLY != 0 {
+        if !is_bind(mount) && !options.remount && remounts_late(fstype, target) && options.set & attr::RDONLY != 0 {
             let at = At::item("mounts[#]", index);
             let target = self.text(at, target);
             self.step(at, Op::RemountReadonly(target));
@@ -563,7 +561,7 @@ fn hierarchy_options(dir: &str) -> &str {
     if dir == "systemd" { "none,name=systemd" } else { dir }
 }
 
-fn mount_flags(options: &Options) -> u64 {
+pub(super) fn mount_flags(options: &Options) -> u64 {
     let attributes = ATTRIBUTE_FLAGS.iter().filter(|(attribute, _)| options.set & attribute != 0);
     attributes.fold(options.sb_flags, |flags, (_, flag)| flags | flag)
 }

@@ -10,8 +10,8 @@ use super::libc_flag::{
     NEWIPC, NEWNET, NEWNS, NEWPID, NEWTIME, NEWUSER, NEWUTS,
 };
 use super::{
-    Bind, CgroupV1, Detached, Filesystem, Gate, HierarchyContent, IdMap, Image, Mapped, Op, Open, Plan, Tasks, Tree,
-    UsersFrom,
+    Bind, CgroupV1, Detached, Filesystem, Gate, HierarchyContent, IdMap, Image, Mapped, Op, Open, Plan, Remount, Tasks,
+    Tree, UsersFrom,
 };
 
 const NAMESPACES: [(u64, &str); 8] = [
@@ -209,6 +209,7 @@ impl fmt::Display for Op {
             }
             Op::OpenRoot(path) => write!(f, "root {}", text(path)),
             Op::Bind(bind) => bind.fmt(f),
+            Op::Remount(remount) => remount.fmt(f),
             Op::Filesystem(fs) => fs.fmt(f),
             Op::CgroupV1(mount) => mount.fmt(f),
             Op::RemountReadonly(path) => write!(f, "make {} read-only", text(path)),
@@ -306,6 +307,21 @@ impl fmt::Display for Bind {
     }
 }
 
+impl fmt::Display for Remount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "remount {}", text(&self.target))?;
+        if let Some((flags, data)) = &self.superblock {
+            let words = [mount_flags(*flags), text(data)];
+            words.iter().filter(|word| !word.is_empty()).try_for_each(|word| write!(f, " {word}"))?;
+        } else {
+            let own = [("set", self.set), ("clear", self.clear), ("drop", self.drop)];
+            let mut changes = own.into_iter().filter(|(_, mask)| *mask != 0);
+            changes.try_for_each(|(word, mask)| write!(f, " {word} {}", attributes(mask)))?;
+        }
+        self.propagation.iter().try_for_each(|flags| write!(f, " {}", propagation(*flags)))
+    }
+}
+
 impl fmt::Display for Filesystem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [source, fstype, target] = [&self.source, &self.fstype, &self.target].map(|t| text(t));
@@ -355,6 +371,7 @@ impl Op {
             Op::Filesystem(fs) | Op::CgroupV1(CgroupV1 { tmpfs: fs, .. }) => {
                 format!("error mounting {:?} to rootfs at {:?}", text(&fs.source), text(&fs.target))
             }
+            Op::Remount(remount) => format!("error remounting {:?}", text(&remount.target)),
             Op::Device(device) => format!("error creating device nodes: {}", text(&device.path)),
             Op::Ptmx => "error setting up ptmx".into(),
             Op::Symlink(..) => "error setting up /dev symlinks".into(),

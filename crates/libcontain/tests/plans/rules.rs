@@ -62,7 +62,7 @@ which! {
     loopback: Op::LoopbackUp,
     propagate: Op::Propagate(..),
     root: Op::AttachRoot { .. } | Op::OpenRoot(..),
-    mount: Op::Bind(..) | Op::Filesystem(..) | Op::CgroupV1(..),
+    mount: Op::Bind(..) | Op::Remount(..) | Op::Filesystem(..) | Op::CgroupV1(..),
     device: Op::Device(..) | Op::Ptmx | Op::Symlink(..),
     node: Op::Device(..),
     arm_start: Op::ArmStart,

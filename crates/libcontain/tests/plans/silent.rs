@@ -353,7 +353,7 @@ fn every_capability_of_the_kernel_is_understood() {
 
 /// What a new mount is without any option, and what nobody can see afterwards: `silent` and `loud` are about the kernel's
 /// log, `iversion` is decided by each file system.
-const NOT_SEEN: &str = "async defaults iversion loud noiversion nolazytime nomand remount silent";
+const NOT_SEEN: &str = "async defaults iversion loud noiversion nolazytime nomand silent";
 /// Besides, of a new file system: what it is anyway.
 const OF_A_NEW_ONE: &str = "atime dev diratime exec norelatime nostrictatime ratime rdev rdiratime relatime rexec \
     rnorelatime rnostrictatime rrelatime rrw rsuid rsymfollow rw suid symfollow";
