@@ -19,6 +19,7 @@ mod strings;
 mod sysctl;
 mod tuning;
 
+pub use general::hook_lists;
 pub use sysctl::path as sysctl_path;
 pub(crate) use sysctl::{namespace as sysctl_namespace, refused as sysctl_refused};
 

@@ -1,8 +1,10 @@
-//! The `features` document (features.md of the runtime-spec): what this build can do, not what this host can.
+//! The `features` document (features.md of the runtime-spec): what this build can do, not what this host can, with one
+//! exception that the specification makes: `seccomp.supportedFlags` are those of the kernel.
 //!
 //! Owns the shape and the contents. Invariants: member order is the specification's; a member that is absent
 //! means "unknown", `false` means "known not to work"; nothing is claimed that the planner cannot lower. Lists
-//! that a planner table knows come from that table, so that the document cannot drift from the code. No I/O.
+//! that a planner table knows come from that table, so that the document cannot drift from the code, and a test puts
+//! each word of each list into a config (tests/plans/features.rs).
 
 use std::collections::BTreeMap;
 
@@ -10,6 +12,7 @@ use serde::Serialize;
 
 use crate::hook_state::SPEC_VERSION;
 use crate::plan::{annotations, mount_options, seccomp, tuning};
+use crate::{check, plan, sys};
 
 /// The oldest runtime-spec whose configs are accepted.
 const SPEC_VERSION_MIN: &str = "1.0.0";
@@ -20,7 +23,7 @@ const SPEC_VERSION_MIN: &str = "1.0.0";
 pub struct Features {
     oci_version_min: &'static str,
     oci_version_max: &'static str,
-    hooks: &'static [&'static str],
+    hooks: Vec<&'static str>,
     mount_options: Vec<&'static str>,
     linux: Linux,
     annotations: BTreeMap<&'static str, String>,
@@ -30,7 +33,7 @@ pub struct Features {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Linux {
-    namespaces: &'static [&'static str],
+    namespaces: Vec<&'static str>,
     capabilities: Vec<String>,
     cgroup: Cgroup,
     seccomp: Seccomp,
@@ -88,11 +91,6 @@ struct Enabled {
 
 const YES: Enabled = Enabled { enabled: true };
 
-/// In the order of a container's life.
-const HOOKS: &[&str] = &["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
-
-const NAMESPACES: &[&str] = &["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"];
-
 /// Annotations that change what the runtime does on the host, so that engines must not take them from an image.
 /// `bundle` is not an option, but a label of that name in state.json would hide the bundle's own.
 const UNSAFE_ANNOTATIONS: &[&str] = &[
@@ -111,7 +109,7 @@ pub fn features(version: &str, commit: &str) -> Features {
     Features {
         oci_version_min: SPEC_VERSION_MIN,
         oci_version_max: SPEC_VERSION,
-        hooks: HOOKS,
+        hooks: check::hook_lists().collect(),
         mount_options: mount_options::known_words().collect(),
         linux: linux(),
         annotations: own_annotations(version, commit),
@@ -120,18 +118,17 @@ pub fn features(version: &str, commit: &str) -> Features {
 }
 
 fn linux() -> Linux {
-    let flags = seccomp::FLAGS.iter().map(|(name, _)| *name).collect::<Vec<_>>();
     Linux {
-        namespaces: NAMESPACES,
+        namespaces: plan::namespace_kinds(),
         capabilities: capabilities(),
-        cgroup: Cgroup { v1: true, v2: true, systemd: false, systemd_user: false, rdma: false },
+        cgroup: Cgroup { v1: true, v2: true, systemd: false, systemd_user: false, rdma: true },
         seccomp: Seccomp {
             enabled: true,
             actions: &seccomp::ACTIONS,
             operators: &seccomp::OPERATORS,
             archs: seccomp::Arch::ALL.map(seccomp::Arch::name).to_vec(),
-            known_flags: flags.clone(),
-            supported_flags: flags,
+            known_flags: seccomp::FLAGS.iter().map(|(name, _)| *name).collect(),
+            supported_flags: supported_flags(),
         },
         apparmor: YES,
         selinux: YES,
@@ -140,6 +137,12 @@ fn linux() -> Linux {
         mount_extensions: MountExtensions { idmap: YES },
         net_devices: YES,
     }
+}
+
+/// Of the flags known here, those that this kernel takes. None, where seccomp(2) itself is missing or forbidden.
+fn supported_flags() -> Vec<&'static str> {
+    let taken = |flag| sys::seccomp_takes(seccomp::probe_flags(flag));
+    seccomp::FLAGS.iter().filter(|(_, flag)| taken(*flag)).map(|(name, _)| *name).collect()
 }
 
 /// All names that can be given, in the kernel's order.
@@ -176,9 +179,22 @@ mod tests {
     }
 
     #[test]
+    fn the_kernel_is_asked_for_flags() {
+        let flags = supported_flags();
+        assert!(flags.is_empty() || !sys::seccomp_takes(1 << 30), "a flag that nobody has");
+    }
+
+    #[test]
     fn lists_that_the_spec_wants_sorted_are_sorted_and_without_doubles() {
         let document = document();
-        for pointer in ["/mountOptions", "/linux/namespaces", "/linux/seccomp/actions", "/linux/seccomp/archs"] {
+        for pointer in [
+            "/mountOptions",
+            "/linux/namespaces",
+            "/linux/seccomp/actions",
+            "/linux/seccomp/archs",
+            "/linux/seccomp/operators",
+            "/linux/seccomp/knownFlags",
+        ] {
             let list: Vec<&str> =
                 document.pointer(pointer).unwrap().as_array().unwrap().iter().map(|v| v.as_str().unwrap()).collect();
             assert!(list.is_sorted_by(|a, b| a < b), "{pointer}: {list:?}");

@@ -452,6 +452,31 @@ mod tests {
         assert_eq!(process_stat(u32::MAX), None);
     }
 
+    /// The path of the socket is longer than an address of a socket may be.
+    #[test]
+    fn a_notify_socket_is_for_everybody_and_goes_with_the_directory() {
+        use std::os::unix::fs::PermissionsExt;
+        let root = tempfile::tempdir().unwrap();
+        let dir = StateDir::claim(root.path(), &"x".repeat(200)).unwrap();
+        assert!(dir.bind_notify_socket().unwrap().is_none(), "not asked for");
+        dir.make_notify_dir().unwrap();
+        for bound in ["first", "again"] {
+            let socket = dir.bind_notify_socket().unwrap().unwrap();
+            let mode = |path: PathBuf| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+            let notify = dir.path().join(NOTIFY_DIR);
+            assert_eq!((mode(notify.clone()), mode(notify.join(NOTIFY_SOCKET))), (0o755, 0o777));
+            let client = std::os::unix::net::UnixDatagram::unbound().unwrap();
+            let near = std::fs::File::open(&notify).unwrap();
+            client.send_to(bound.as_bytes(), format!("/proc/self/fd/{}/{NOTIFY_SOCKET}", near.as_raw_fd())).unwrap();
+            let mut message = [0; 8];
+            let (len, _) = rustix::net::recv(&socket, &mut message[..], rustix::net::RecvFlags::empty()).unwrap();
+            assert_eq!(&message[..len], bound.as_bytes());
+        }
+        std::fs::create_dir_all(dir.path().join("notify/left/by/a/container")).unwrap();
+        dir.remove().unwrap();
+        assert!(!dir.path().exists());
+    }
+
     #[test]
     fn an_id_is_claimed_once_and_a_symlink_is_no_container() {
         let root = tempfile::tempdir().unwrap();

@@ -8,6 +8,8 @@
 mod configs;
 #[path = "plans/edits.rs"]
 mod edits;
+#[path = "plans/features.rs"]
+mod features;
 #[path = "plans/golden.rs"]
 mod golden;
 #[path = "plans/hosts.rs"]

@@ -111,6 +111,11 @@ const KINDS: [Kind; 6] = [
     Kind { path: "hooks.poststop[#].path", timeout: "hooks.poststop[#].timeout", list: Hooks::poststop },
 ];
 
+/// The lists of hooks, in the order of a container's life.
+pub fn hook_lists() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().filter_map(|kind| kind.path.strip_prefix("hooks.")?.strip_suffix("[#].path"))
+}
+
 pub(super) fn hooks(c: &Ctx<'_>, out: &mut Problems) {
     let Some(hooks) = c.spec.hooks() else { return };
     let clause = "config.md#posix-platform-hooks";

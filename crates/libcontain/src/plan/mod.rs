@@ -39,6 +39,7 @@ use crate::kernel::Call;
 
 pub(crate) use self::libc_flag::{NEWTIME, NEWUSER};
 pub(crate) use self::namespaces::file as namespace_file;
+pub(crate) use self::namespaces::kinds as namespace_kinds;
 pub(crate) use self::rootfs::NOTIFY_SOCKET;
 pub(crate) use self::show::namespaces as namespace_names;
 

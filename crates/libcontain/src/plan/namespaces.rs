@@ -81,17 +81,39 @@ impl Wanted {
     }
 }
 
-const fn flag(kind: LinuxNamespaceType) -> u64 {
+/// The words of `linux.namespaces[].type`, sorted, and the kinds.
+const KINDS: [(&str, u64); 8] = [
+    ("cgroup", NEWCGROUP),
+    ("ipc", NEWIPC),
+    ("mount", NEWNS),
+    ("network", NEWNET),
+    ("pid", NEWPID),
+    ("time", NEWTIME),
+    ("user", NEWUSER),
+    ("uts", NEWUTS),
+];
+
+/// The words alone.
+pub(crate) fn kinds() -> Vec<&'static str> {
+    KINDS.iter().map(|(word, _)| *word).collect()
+}
+
+/// What a kind is called in a config.
+const fn word(kind: LinuxNamespaceType) -> &'static str {
     match kind {
-        LinuxNamespaceType::Mount => NEWNS,
-        LinuxNamespaceType::Cgroup => NEWCGROUP,
-        LinuxNamespaceType::Uts => NEWUTS,
-        LinuxNamespaceType::Ipc => NEWIPC,
-        LinuxNamespaceType::User => NEWUSER,
-        LinuxNamespaceType::Pid => NEWPID,
-        LinuxNamespaceType::Network => NEWNET,
-        LinuxNamespaceType::Time => NEWTIME,
+        LinuxNamespaceType::Mount => "mount",
+        LinuxNamespaceType::Cgroup => "cgroup",
+        LinuxNamespaceType::Uts => "uts",
+        LinuxNamespaceType::Ipc => "ipc",
+        LinuxNamespaceType::User => "user",
+        LinuxNamespaceType::Pid => "pid",
+        LinuxNamespaceType::Network => "network",
+        LinuxNamespaceType::Time => "time",
     }
+}
+
+fn flag(kind: LinuxNamespaceType) -> u64 {
+    KINDS.iter().find(|(name, _)| *name == word(kind)).map_or(0, |(_, flag)| *flag)
 }
 
 /// The name of a kind in `/proc/PID/ns`.

@@ -123,6 +123,11 @@ pub const FLAGS: [(&str, u32); 4] = [
     ("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", FLAG_WAIT_KILLABLE_RECV),
 ];
 
+/// As what the kernel is asked for a flag: the one for listeners means nothing without a listener.
+pub(crate) fn probe_flags(flag: u32) -> u32 {
+    if flag == FLAG_WAIT_KILLABLE_RECV { flag | FLAG_NEW_LISTENER } else { flag }
+}
+
 const FLAG_LOG: u32 = 1 << 1;
 const FLAG_SPEC_ALLOW: u32 = 1 << 2;
 const FLAG_NEW_LISTENER: u32 = 1 << 3;

@@ -135,7 +135,7 @@ pub(crate) fn borrow(fd: RawFd) -> BorrowedFd<'static> {
 pub(crate) fn spawn_cleanly(command: &mut std::process::Command, mask: u64) -> std::io::Result<std::process::Child> {
     use std::os::unix::process::CommandExt;
     let prepare = move || {
-        close_on_exec(3, u32::MAX)?;
+        let _ = close_on_exec(3, u32::MAX); // a kernel or filter without it makes no containers, but deletes them
         set_signal_mask(mask).map(drop)
     };
     // SAFETY: the closure makes two system calls and touches nothing else, as is demanded between fork and exec.
@@ -212,6 +212,14 @@ pub(crate) fn seccomp(program: &[Insn], flags: u32) -> Result<RawFd> {
     let ret =
         check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const prog) })?;
     RawFd::try_from(ret).map_err(|_| Errno::BADF)
+}
+
+/// Whether the kernel takes these flags of a filter: it looks at them before it looks for the filter, and there is none.
+pub(crate) fn seccomp_takes(flags: u32) -> bool {
+    // SAFETY: the filter would be read at an address that no process can have mapped, so none is ever loaded.
+    let result =
+        check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, usize::MAX & !7) });
+    result == Err(Errno::FAULT)
 }
 
 /// `setns(2)`: `flags` is the kind of namespace that `fd` must be, so that a wrong file is refused with EINVAL.

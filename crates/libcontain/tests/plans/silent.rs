@@ -51,7 +51,7 @@ fn case(line: &'static str) -> Case {
     Case { field, value: json(value), with: json(with) }
 }
 
-fn base() -> Value {
+pub fn base() -> Value {
     json!({
         "ociVersion": "1.2.0",
         "root": { "path": "rootfs" },
@@ -64,7 +64,7 @@ fn base() -> Value {
 }
 
 /// JSON merge patch (RFC 7396).
-fn merge(into: &mut Value, patch: &Value) {
+pub fn merge(into: &mut Value, patch: &Value) {
     let Value::Object(members) = patch else { return *into = patch.clone() };
     if !into.is_object() {
         *into = json!({});
@@ -100,7 +100,7 @@ fn planned(config: &Value, host: &Host) -> Result<Plan, Error> {
 }
 
 /// What `create` makes of a config: the plan with its warnings, or all errors.
-fn answer(config: &Value, host: &Host) -> Result<Plan, String> {
+pub fn answer(config: &Value, host: &Host) -> Result<Plan, String> {
     planned(config, host).map_err(|error| error.to_string())
 }
 
