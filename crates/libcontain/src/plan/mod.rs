@@ -219,6 +219,7 @@ impl<'a> Planner<'a> {
         self.keyring(); //          before anything could use the caller's keys
         self.loopback();
         self.net_devices(); //      every hook finds them
+        self.borrow_proc(); //      while "/proc" is the runtime's
         self.rootfs(); //           propagation, root, mounts in the config's order, devices
         if !join_early {
             self.join_cgroup(); //  as late as the hooks allow: what was set up is not charged to the container
@@ -338,6 +339,15 @@ impl<'a> Planner<'a> {
     fn loopback(&mut self) {
         if self.ns.is_new(libc_flag::NEWNET) {
             self.step(self.ns.at(libc_flag::NEWNET), Op::LoopbackUp);
+        }
+    }
+
+    /// procfs shows one pid namespace, to whom has power over it: nobody in a user namespace of his own has over one that
+    /// is not. A mount namespace that is joined may have anything at /proc.
+    fn borrow_proc(&mut self) {
+        let own_user = self.ns.has(libc_flag::NEWUSER) || self.host.user_namespace;
+        if own_user && !self.ns.is_new(libc_flag::NEWPID) && !self.ns.is_joined(libc_flag::NEWNS) {
+            self.step(At::field("process"), Op::BorrowProc);
         }
     }
 
