@@ -425,8 +425,11 @@ impl<'a> Planner<'a> {
         let sysctls = self.spec.linux().as_ref().and_then(|l| l.sysctl().as_ref()).is_some_and(|map| !map.is_empty());
         let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
         let labels = self.process().is_some_and(|p| given(p.apparmor_profile()) || given(p.selinux_label()));
-        let mounted = |step: &Step| matches!(&step.op, Op::Filesystem(fs) if fs.is_proc);
-        (sysctls || labels) && !self.steps.iter().any(mounted)
+        let there = |step: &Step| match &step.op {
+            Op::Filesystem(fs) => fs.is_proc,
+            op => *op == Op::BorrowProc,
+        };
+        (sysctls || labels) && !self.steps.iter().any(there)
     }
 
     /// Holds from `execve(2)` on. An empty name is none; `unconfined` is a name as any other.
