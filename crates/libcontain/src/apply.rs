@@ -38,6 +38,7 @@ pub(crate) fn apply(stage: &mut Stage<'_>, op: &Op) -> Result<()> {
         Op::OomScore(score) => write_file(c"/proc/self/oom_score_adj", score),
         Op::TimeOffsets(offsets) => time_offsets(stage, offsets),
         Op::Keyring(name, search) => keyring(name, *search),
+        Op::BorrowProc => stage.borrow_proc(),
         Op::LoopbackUp => sys::loopback_up().map_err(|(name, errno)| Fault::new(name, errno)),
         Op::Propagate(flags) | Op::RootPropagation(flags) => propagate(*flags),
         Op::AttachRoot { on, tree, inherit } => mounts::attach_root(stage, on, tree, *inherit),

@@ -144,7 +144,13 @@ impl Container {
 
     /// Forgets directories that were planned and are not the container's: a rootless one lives without them.
     pub(crate) fn keep_cgroup(&mut self, cgroup: &Cgroup) {
+        let planned = !self.record.cgroup_paths.is_empty();
         self.record.cgroup_paths.retain(|_, path| cgroup.has(path));
+        if planned && self.record.cgroup_paths.is_empty() && !self.record.has_private_pid_namespace() {
+            let text = "a rootless container with no cgroup and no private pid namespace: what its first process leaves \
+                        behind cannot be found and killed";
+            self.warn(&[Problem::warning(At::field("linux.namespaces"), "", text)]);
+        }
     }
 
     /// The mask that hooks of this container get.

@@ -6,7 +6,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::fault::{Fault, Result, call};
@@ -53,7 +53,7 @@ pub(crate) enum Stdio {
 }
 
 /// How many descriptors a stage holds besides those it starts with.
-const HELD: usize = 8;
+const HELD: usize = 9;
 
 impl<'a> Stage<'a> {
     /// `fds` are the plan's needs; the channel to the parent stays open as well. Called before the clone.
@@ -129,8 +129,8 @@ impl<'a> Stage<'a> {
         self.root.ok_or(Fault::new("openat2", Errno::BADF))
     }
 
-    /// A procfs of the container's pid namespace: the one just mounted on /proc, reached by its descriptor and not by a
-    /// path that something could cover, or one of our own.
+    /// A procfs in which this process is: the one just mounted on /proc, reached by its descriptor and not by a path that
+    /// something could cover, one of our own, or the runtime's.
     pub fn proc(&mut self) -> Result<Fd> {
         if let Some(proc) = self.proc {
             return Ok(proc);
@@ -139,6 +139,18 @@ impl<'a> Stage<'a> {
         let mount = self.lend(mount);
         self.proc = Some(self.hold(mount));
         Ok(mount)
+    }
+
+    /// The runtime's procfs, before any path can mean something of the container's.
+    pub fn borrow_proc(&mut self) -> Result<()> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let proc = call("open", rustix::fs::open(c"/proc", flags, Mode::empty()))?;
+        let proc = self.lend(proc);
+        if call("fstatfs", rustix::fs::fstatfs(proc))?.f_type != PROC_SUPER_MAGIC {
+            return Err(Fault::plain(b"/proc of the runtime is no procfs"));
+        }
+        self.proc = Some(self.hold(proc));
+        Ok(())
     }
 
     pub fn open(&mut self, path: &CStr, flags: OFlags) -> Result<Fd> {

@@ -259,6 +259,30 @@ fn one_id_without_the_programs() {
     sandbox.assert_clean();
 }
 
+/// Without a cgroup and without a pid namespace nothing holds the container's processes together: it is told.
+#[test]
+fn nothing_holds_the_processes_together() {
+    if !root() || !ordinary_users_can_unshare() {
+        return;
+    }
+    let sandbox = Sandbox::with_view(View::User(UID));
+    own_directories(&sandbox, UID);
+    let mut config = ordinary(UID, "exec sleep 1000");
+    config["mounts"][0] = json!({ "destination": "/proc", "type": "bind", "source": "/proc", "options": ["rbind"] });
+    config["linux"]["sysctl"] = json!({ "kernel.msgmax": "9000" });
+    for pid_namespace in [true, false] {
+        config["linux"]["namespaces"].as_array_mut().unwrap().retain(|n| pid_namespace || n["type"] != "pid");
+        sandbox.write(&config);
+        let out = sandbox.verb(&["create"]).ok();
+        assert_eq!(out.stderr.contains("no cgroup and no private pid namespace"), !pid_namespace, "{out:#?}");
+        sandbox.verb(&["start"]).ok();
+        sandbox.verb(&["kill"]).arg("KILL").ok();
+        sandbox.wait_status("stopped");
+        sandbox.verb(&["delete"]).ok();
+        sandbox.assert_clean();
+    }
+}
+
 /// The config that `spec --rootless` writes runs as it is, but for the terminal.
 #[test]
 fn the_template_runs() {

@@ -221,6 +221,7 @@ impl<'a> Planner<'a> {
         self.keyring(); //          before anything could use the caller's keys
         self.loopback();
         self.net_devices(); //      every hook finds them
+        self.borrow_proc(); //      while "/proc" is the runtime's
         self.rootfs(); //           propagation, root, mounts in the config's order, devices
         if !join_early {
             self.join_cgroup(); //  as late as the hooks allow: what was set up is not charged to the container
@@ -343,6 +344,15 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// procfs shows one pid namespace, to whom has power over it: nobody in a user namespace of his own has over one that
+    /// is not. A mount namespace that is joined may have anything at /proc.
+    fn borrow_proc(&mut self) {
+        let own_user = self.ns.has(libc_flag::NEWUSER) || self.host.user_namespace;
+        if own_user && !self.ns.is_new(libc_flag::NEWPID) && !self.ns.is_joined(libc_flag::NEWNS) {
+            self.step(At::field("process"), Op::BorrowProc);
+        }
+    }
+
     #[allow(deprecated)] // prestart: still what NVIDIA's and Docker's hooks use
     fn has_runtime_hooks(&self) -> bool {
         self.spec.hooks().as_ref().is_some_and(|hooks| any(hooks.prestart()) || any(hooks.create_runtime()))
@@ -417,8 +427,11 @@ impl<'a> Planner<'a> {
         let sysctls = self.spec.linux().as_ref().and_then(|l| l.sysctl().as_ref()).is_some_and(|map| !map.is_empty());
         let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
         let labels = self.process().is_some_and(|p| given(p.apparmor_profile()) || given(p.selinux_label()));
-        let mounted = |step: &Step| matches!(&step.op, Op::Filesystem(fs) if fs.is_proc);
-        (sysctls || labels) && !self.steps.iter().any(mounted)
+        let there = |step: &Step| match &step.op {
+            Op::Filesystem(fs) => fs.is_proc,
+            op => *op == Op::BorrowProc,
+        };
+        (sysctls || labels) && !self.steps.iter().any(there)
     }
 
     /// Holds from `execve(2)` on. An empty name is none; `unconfined` is a name as any other.

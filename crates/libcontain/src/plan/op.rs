@@ -386,6 +386,8 @@ pub enum Op {
     OomScore(CString),
     /// Join a new session keyring of this name and add these permissions to it.
     Keyring(CString, u32),
+    /// The runtime's procfs serves those steps that otherwise use one of the container's own.
+    BorrowProc,
     /// `lo` up.
     LoopbackUp,
     /// Set the propagation of `/` and everything below (`MS_*`).

@@ -201,6 +201,7 @@ impl fmt::Display for Op {
             Op::OomScore(score) => write!(f, "oom_score_adj {}", text(score)),
             Op::TimeOffsets(offsets) => write!(f, "unshare time with {}", text(offsets).trim_end().replace('\n', ", ")),
             Op::Keyring(name, _) => write!(f, "join session keyring {}", text(name)),
+            Op::BorrowProc => f.write_str("the runtime's /proc for later steps"),
             Op::LoopbackUp => f.write_str("lo up"),
             Op::Propagate(flags) => write!(f, "propagate / {}", propagation(*flags)),
             Op::RootPropagation(flags) => write!(f, "propagate new / {}", propagation(*flags)),

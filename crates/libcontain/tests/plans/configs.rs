@@ -21,6 +21,7 @@ pub const CONFIGS: &[(&str, &str, &[&str])] = &[
     ("rootless", include_str!("rootless.json"), &["hybrid", "user"]),
     ("userns", include_str!("userns.json"), &["hybrid", "v2", "user"]),
     ("podman-rootless", include_str!("podman-rootless.json"), &["ranges", "inner"]),
+    ("podman-pid-host", include_str!("podman-pid-host.json"), &["ranges"]),
     ("podman-inner", include_str!("podman-inner.json"), &["inner"]),
     ("userns-joined", include_str!("userns-joined.json"), &["v2"]),
     ("joined", include_str!("joined.json"), &["hybrid", "v2", "filtered"]),

@@ -60,6 +60,7 @@ which! {
     join_cgroup: Op::JoinCgroup { .. },
     keyring: Op::Keyring(..),
     loopback: Op::LoopbackUp,
+    borrow_proc: Op::BorrowProc,
     propagate: Op::Propagate(..),
     root: Op::AttachRoot { .. } | Op::OpenRoot(..),
     mount: Op::Bind(..) | Op::Remount(..) | Op::Filesystem(..) | Op::CgroupV1(..),
@@ -151,6 +152,8 @@ pub const RULES: &[Rule] = &[
     // 5.2, the stages before init: namespaces that are joined, maps, ids.
     rule("oom_score_adj needs the caller's privilege and /proc", oom_score, namespaces),
     rule("time offsets need a /proc that can be trusted and is ours", time_offsets, disowned),
+    rule("/proc has to be the runtime's, seen by who init will be", become_root, borrow_proc),
+    rule("/proc has to be the runtime's", borrow_proc, root),
     rule("what is joined by the first process is joined before init is cloned", set_ns, undumpable),
     rule("a user namespace may deny setgroups(2)", drop_groups, set_user_ns),
     rule("paths change with the mount namespace", other_ns, set_mount_ns),
