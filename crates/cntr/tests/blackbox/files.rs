@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::namespaces::{in_user_namespace, with_shared_mounts, within};
 use crate::support::verify_fs::Mount;
-use crate::support::{Output, Sandbox, View, bundle, read, root, wait_for, words};
+use crate::support::{Output, Sandbox, View, bundle, read, root, skip, wait_for, words};
 
 /// The mount on `point`, the topmost one, as the output of `cat /proc/self/mountinfo` has it.
 #[track_caller]
@@ -494,4 +494,20 @@ fn propagation_of_cgroup_mounts() {
         assert!(!tags.is_empty() && tags.iter().all(as_asked), "{options:?}: {out:#?}");
         sandbox.assert_clean();
     }
+}
+
+/// Without SELinux there is nothing to label: said, and the container is made (runtime-tools' linux_mount_label wants that).
+#[test]
+fn mount_label_without_selinux_is_a_warning() {
+    if !root() {
+        return;
+    }
+    if fs::exists("/sys/fs/selinux/policy").unwrap() {
+        return skip("the machine has SELinux");
+    }
+    let out = run("cat /proc/self/mountinfo", |_, c| {
+        c["linux"]["mountLabel"] = json!("system_u:object_r:container_file_t:s0:c1,c2");
+    });
+    assert!(out.stderr.contains("level=warning") && out.stderr.contains("linux.mountLabel: not applied"), "{out:#?}");
+    assert!(!out.stdout.contains("context="), "{out:#?}");
 }
