@@ -209,6 +209,7 @@ mod tests {
             ("/ociVersionMax", serde_json::json!("1.3.0")),
             ("/linux/mountExtensions/idmap/enabled", serde_json::json!(true)),
             ("/linux/cgroup/systemdUser", serde_json::json!(false)),
+            ("/linux/cgroup/rdma", serde_json::json!(true)),
             ("/linux/intelRdt", serde_json::json!({"enabled": true, "schemata": true, "monitoring": true})),
             ("/linux/memoryPolicy/modes/3", serde_json::json!("MPOL_LOCAL")),
             ("/linux/memoryPolicy/flags/2", serde_json::json!("MPOL_F_STATIC_NODES")),

@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 const FIELDS: &str = include_str!("data/spec-fields.txt");
 
 fn repository() -> PathBuf {
@@ -99,6 +101,31 @@ fn every_line_has_a_proof_that_exists_or_a_reason() {
         }
     }
     assert!(faults.is_empty(), "{faults}");
+}
+
+/// The members of a document, dotted; what is not an object is a leaf.
+fn leaves(value: &Value, prefix: &str, names: &mut BTreeSet<String>) {
+    match value {
+        // annotations have names of anybody's
+        Value::Object(members) if prefix != "annotations" => {
+            for (name, inner) in members {
+                let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+                leaves(inner, &path, names);
+            }
+        }
+        _ => drop(names.insert(prefix.to_owned())),
+    }
+}
+
+/// features.md: a member that is absent means "unknown", and this runtime knows itself.
+#[test]
+fn features_say_something_about_every_member() {
+    let document = serde_json::to_value(libcontain::features::features("1.2.3", "abc")).unwrap();
+    let mut told = BTreeSet::new();
+    leaves(&document, "", &mut told);
+    let listed: BTreeSet<String> =
+        fields().iter().filter_map(|field| field.strip_prefix("features: ")).map(str::to_owned).collect();
+    assert_eq!(told, listed);
 }
 
 /// The judges themselves.

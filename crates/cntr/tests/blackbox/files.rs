@@ -2,13 +2,13 @@
 //! inside (mountinfo, stat) and, where the host could notice, from outside.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::symlink;
 
 use serde_json::{Value, json};
 
 use crate::namespaces::{in_user_namespace, with_shared_mounts, within};
 use crate::support::verify_fs::Mount;
-use crate::support::{Output, Sandbox, View, bundle, read, root, wait_for, words};
+use crate::support::{Output, Sandbox, View, bundle, read, root, skip, wait_for, words};
 
 /// The mount on `point`, the topmost one, as the output of `cat /proc/self/mountinfo` has it.
 #[track_caller]
@@ -308,51 +308,6 @@ fn default_devices_in_an_image() {
     assert_eq!(bound.stdout, "null\n", "nothing is made in a /dev of somebody else's");
 }
 
-/// FIFOs, `u` for unbuffered character devices, owners and modes that a umask would cut; type bits in a mode do not count.
-#[test]
-fn nodes_of_every_type() {
-    if !root() {
-        return;
-    }
-    let script = "for f in fifo u c b deep/er/node; do echo $f=$(stat -c '%F %t:%T %a %u:%g' /dev/$f); done";
-    let out = run(script, |_, c| {
-        c["process"]["user"]["umask"] = json!(0o077);
-        c["linux"]["devices"] = json!([
-            { "path": "/dev/fifo", "type": "p", "fileMode": 0o622, "uid": 7, "gid": 8 },
-            { "path": "/dev/u", "type": "u", "major": 10, "minor": 229, "fileMode": 0o777 },
-            { "path": "/dev/c", "type": "c", "major": 10, "minor": 200, "fileMode": 0o020_640, "gid": 9 },
-            { "path": "/dev/b", "type": "b", "major": 7, "minor": 3 },
-            { "path": "/dev/deep/er/node", "type": "c", "major": 1, "minor": 5, "uid": 1000 },
-        ]);
-    });
-    assert_eq!(value(&out, "fifo"), "fifo 0:0 622 7:8");
-    assert_eq!(value(&out, "u"), "character special file a:e5 777 0:0");
-    assert_eq!(value(&out, "c"), "character special file a:c8 640 0:9");
-    assert_eq!(value(&out, "b"), "block special file 7:3 666 0:0");
-    assert_eq!(value(&out, "deep/er/node"), "character special file 1:5 666 1000:0");
-}
-
-/// A path that is taken by another device is an error (config-linux.md#devices), by the same one is not.
-#[test]
-fn a_node_that_is_there() {
-    if !root() {
-        return;
-    }
-    for (minor, fits) in [("5", true), ("7", false)] {
-        let sandbox = Sandbox::new();
-        let node = sandbox.rootfs().join("node");
-        crate::support::host("mknod", &[&node.to_string_lossy(), "c", "1", minor]);
-        let mut config = bundle::minimal(&sandbox.cgroups_path(), "head -c 1 /node | wc -c");
-        config["linux"]["devices"] = json!([{ "path": "/node", "type": "c", "major": 1, "minor": 5 }]);
-        sandbox.write(&config);
-        let out = sandbox.verb(&["run"]).run();
-        assert_eq!(out.code, Some(i32::from(!fits)), "{out:#?}");
-        assert_eq!(out.stderr.contains("linux.devices[0]"), !fits, "{out:#?}");
-        assert_eq!(fs::metadata(&node).unwrap().rdev(), 0x100 | minor.parse::<u64>().unwrap());
-        sandbox.assert_clean();
-    }
-}
-
 /// /dev/null that the caller gave as standard streams is the container's own afterwards, so that a path like
 /// /proc/self/fd/0 does not lead to the host's devtmpfs.
 #[test]
@@ -494,4 +449,20 @@ fn propagation_of_cgroup_mounts() {
         assert!(!tags.is_empty() && tags.iter().all(as_asked), "{options:?}: {out:#?}");
         sandbox.assert_clean();
     }
+}
+
+/// Without SELinux there is nothing to label: said, and the container is made (runtime-tools' linux_mount_label wants that).
+#[test]
+fn mount_label_without_selinux_is_a_warning() {
+    if !root() {
+        return;
+    }
+    if fs::exists("/sys/fs/selinux/policy").unwrap() {
+        return skip("the machine has SELinux");
+    }
+    let out = run("cat /proc/self/mountinfo", |_, c| {
+        c["linux"]["mountLabel"] = json!("system_u:object_r:container_file_t:s0:c1,c2");
+    });
+    assert!(out.stderr.contains("level=warning") && out.stderr.contains("linux.mountLabel: not applied"), "{out:#?}");
+    assert!(!out.stdout.contains("context="), "{out:#?}");
 }
