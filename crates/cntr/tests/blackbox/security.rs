@@ -17,7 +17,8 @@ pub(crate) type Print = BTreeMap<String, (u32, u32, u32, u64, i64, i64, Vec<u8>)
 pub(crate) fn canary(sandbox: &Sandbox) -> Print {
     let dir = sandbox.path("canary");
     fs::create_dir_all(dir.join("dir")).unwrap();
-    for name in ["file", "dir/ptmx", "dir/null", "dir/fd"] {
+    fs::create_dir_all(dir.join("bare")).unwrap(); // nothing that a runtime would stumble over before it does harm
+    for name in ["file", "dir/ptmx", "dir/null", "dir/fd", "bare/ptmx"] {
         fs::write(dir.join(name), format!("content of {name}\n")).unwrap();
         fs::set_permissions(dir.join(name), fs::Permissions::from_mode(0o640)).unwrap();
     }
@@ -88,8 +89,8 @@ fn dev_is_a_symlink() {
         for devices in [json!([]), json!([{ "path": "/dev/made", "type": "c", "major": 1, "minor": 3 }])] {
             let sandbox = Sandbox::new();
             let before = canary(&sandbox);
-            let target = sandbox.path("canary/dir").to_string_lossy().into_owned();
-            plant(&sandbox, "dev", if absolute { &target } else { "../../canary/dir" });
+            let target = sandbox.path("canary/bare").to_string_lossy().into_owned();
+            plant(&sandbox, "dev", if absolute { &target } else { "../../canary/bare" });
             let mut config = without_dev(&sandbox, "true");
             config["linux"]["devices"] = devices;
             sandbox.write(&config);
