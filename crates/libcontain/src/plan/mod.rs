@@ -22,6 +22,7 @@ mod remount;
 mod rootfs;
 pub mod seccomp;
 mod show;
+mod sockets;
 pub mod tuning;
 
 use std::ffi::CString;
@@ -40,8 +41,8 @@ use crate::kernel::Call;
 pub(crate) use self::libc_flag::{NEWTIME, NEWUSER};
 pub(crate) use self::namespaces::file as namespace_file;
 pub(crate) use self::namespaces::kinds as namespace_kinds;
-pub(crate) use self::rootfs::NOTIFY_SOCKET;
 pub(crate) use self::show::namespaces as namespace_names;
+pub(crate) use self::sockets::NOTIFY_SOCKET;
 
 /// An option of prctl(2).
 const PR_SET_DUMPABLE: u64 = 4;
@@ -580,20 +581,6 @@ impl<'a> Planner<'a> {
         let candidates = found.into_iter().map(|c| self.text(args, c)).collect();
         let home_of = env.needs_home.then(|| process.user().uid());
         self.images.push(Image { candidates, argv, env: vars, home_of });
-    }
-
-    /// What systemd's two protocols tell a program, sd_listen_fds(3) and sd_notify(3). The program is process 1.
-    fn socket_variables(&self) -> Vec<String> {
-        let mut entries = Vec::new();
-        if self.request.listen_fds > 0 {
-            entries.push(format!("LISTEN_FDS={}", self.request.listen_fds));
-            entries.push("LISTEN_PID=1".into());
-            entries.extend(self.request.listen_fd_names.map(|names| format!("LISTEN_FDNAMES={names}")));
-        }
-        if self.request.notify_dir.is_some() {
-            entries.push(format!("NOTIFY_SOCKET={}/{}", rootfs::NOTIFY_DIR, NOTIFY_SOCKET));
-        }
-        entries
     }
 
     fn wait_and_exec(&mut self) {

@@ -68,10 +68,6 @@ const COVERABLE: [&str; 10] = [
     "/proc/sys/crypto/fips_enabled",
 ];
 
-/// The socket for sd_notify(3), and the directory in which a container finds it.
-pub(crate) const NOTIFY_SOCKET: &str = "notify.sock";
-pub(super) const NOTIFY_DIR: &str = "/run/notify";
-
 const S_IFMT: u32 = 0o170_000;
 const S_IFIFO: u32 = 0o010_000;
 const S_IFCHR: u32 = 0o020_000;
@@ -135,9 +131,7 @@ impl Planner<'_> {
             let text = "mounts need a mount namespace: without one they would be made on the host";
             self.problem(At::field("mounts"), "config.md#mounts", text);
         }
-        if self.request.notify_dir.is_some() {
-            self.problem(At::field("NOTIFY_SOCKET"), "", "a notify socket needs a mount namespace");
-        }
+        self.notify_needs_a_mount_namespace();
     }
 
     fn root_path(&mut self) -> CString {
@@ -158,7 +152,7 @@ impl Planner<'_> {
     }
 
     /// A host tree.
-    fn tree(&mut self, at: At, path: CString, recursive: bool) -> Tree {
+    pub(super) fn tree(&mut self, at: At, path: CString, recursive: bool) -> Tree {
         if self.opens_in_parent() {
             Tree::Slot(self.need(at, Open::Tree { path, recursive }))
         } else {
@@ -239,31 +233,6 @@ impl Planner<'_> {
             must_be_proc,
         });
         self.step(At::item("mounts[#]", index), op);
-    }
-
-    /// The directory with the socket, and not the socket: that is made later, by `start`.
-    fn notify_mount(&mut self, inherit: u64) {
-        let Some(dir) = self.request.notify_dir else { return };
-        let at = At::field("NOTIFY_SOCKET");
-        let source = self.text(at, dir.as_os_str().as_bytes());
-        let target = self.text(at, NOTIFY_DIR);
-        let set = attr::NOSUID | attr::NOEXEC | attr::NODEV | attr::RDONLY;
-        let tree = self.tree(at, source.clone(), false);
-        let bind = Bind {
-            target,
-            source,
-            tree,
-            inherit,
-            set,
-            clear: 0,
-            drop: 0,
-            tree_set: 0,
-            tree_clear: 0,
-            propagation: vec![],
-            may_cover_proc: false,
-            must_be_proc: false,
-        };
-        self.step(at, Op::Bind(bind));
     }
 
     fn filesystem(
