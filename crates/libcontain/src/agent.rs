@@ -4,24 +4,20 @@
 //! listener of the filter, and the end of the connection (config-linux.md#containerprocessstate). It is looked for before
 //! anything is made, and spoken to while init stands still. Nothing here waits without a limit.
 
-use std::io::IoSlice;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, Result as OsResult, retry_on_intr};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{
-    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
-};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::container::Container;
 use crate::create::FRAME;
 use crate::error::{At, Error, Kind, errno_text};
-use crate::hook_state;
 use crate::plan::seccomp::{Agent, Filter};
 use crate::spawn::Failure;
+use crate::{handover, hook_state};
 
 /// How long an agent may take to accept the connection, and to make room for what is sent.
 const ACCEPTS: Duration = Duration::from_secs(10);
@@ -86,26 +82,11 @@ impl Socket<'_> {
         let connection = self.connect().map_err(|errno| not_connected(self.agent, errno))?;
         let state = container.hook_state("creating", true);
         let state = hook_state::process_state(container.pid(), &self.agent.metadata, &state);
-        send(&connection, &state, &listener).map_err(|errno| {
-            let errno = if errno == Errno::AGAIN { Errno::TIMEDOUT } else { errno };
+        handover::send(connection.as_fd(), &state, listener.as_fd(), ACCEPTS).map_err(|errno| {
             let text = format!("{PATH}: cannot send seccomp fd to {}", self.agent.socket.display());
             Error::os(text, errno).with_at(PATH).within(FRAME)
         })
     }
-}
-
-/// The descriptor goes with the first byte; a state that is longer than what the socket takes at once goes in parts.
-fn send(connection: &OwnedFd, state: &[u8], listener: &OwnedFd) -> OsResult<()> {
-    let fds = [listener.as_fd()];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    control.push(SendAncillaryMessage::ScmRights(&fds));
-    let first = [IoSlice::new(state)];
-    let mut sent = retry_on_intr(|| rustix::net::sendmsg(connection, &first, &mut control, SendFlags::NOSIGNAL))?;
-    while let Some(rest @ [_, ..]) = state.get(sent..) {
-        sent += retry_on_intr(|| rustix::net::send(connection, rest, SendFlags::NOSIGNAL))?;
-    }
-    Ok(())
 }
 
 /// Waits for the next word of an init whose calls an agent answers. One that does not answer would hold it up for ever.

@@ -5,21 +5,16 @@
 //! directory, and not followed (CVE-2026-88264). Child's contract: no allocation, no panic.
 
 use std::ffi::CStr;
-use std::io::IoSlice;
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{FileType, OFlags, Stat};
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use rustix::pty::OpenptFlags;
 use rustix::termios::Winsize;
 
 use crate::fault::{Fault, Result, call};
-use crate::mounts;
 use crate::plan::Console;
-use crate::root;
 use crate::stage::{Fd, Stage, Stdio};
-use crate::sys;
+use crate::{handover, mounts, root, sys};
 
 const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
 /// The multiplexer has the same number in every devpts.
@@ -39,7 +34,8 @@ pub(crate) fn console(stage: &mut Stage<'_>, console: &Console) -> Result<()> {
     if console.bind {
         bind(stage, slave)?;
     }
-    send(stage.take(console.socket), master.as_fd())?;
+    // Nobody is waited for: the message is the first on the connection and stays there until somebody accepts it.
+    call("sendmsg", handover::message(stage.take(console.socket), NAME, master.as_fd()))?;
     drop(master); // now and not with the next sweep: a terminal hangs up when its last master is closed
     call("ioctl(TIOCSCTTY)", rustix::process::ioctl_tiocsctty(slave))?;
     (0..3).try_for_each(|number| call("dup3", sys::dup_onto(slave, number)))?;
@@ -85,14 +81,4 @@ fn bind(stage: &mut Stage<'_>, slave: Fd) -> Result<()> {
     let target = stage.lend(target);
     let tree = mounts::clone_of(stage, slave, false)?;
     mounts::move_mount(tree, target).map_err(noted)
-}
-
-/// Waits for nobody: the message is the first on the connection, and stays there until somebody has accepted it.
-fn send(socket: Fd, master: BorrowedFd<'_>) -> Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    let descriptors = [master];
-    control.push(SendAncillaryMessage::ScmRights(&descriptors));
-    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-    call("sendmsg", rustix::net::sendmsg(socket, &[IoSlice::new(NAME)], &mut control, flags)).map(drop)
 }

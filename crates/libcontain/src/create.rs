@@ -13,7 +13,6 @@ use oci_spec::runtime::Hook;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, FdFlags};
 
-use crate::agent;
 use crate::bundle::Bundle;
 use crate::cgroup::{Cgroup, CgroupError};
 use crate::container::Container;
@@ -26,14 +25,13 @@ use crate::rdt::Found;
 use crate::runtime::{CreateOptions, Id};
 use crate::spawn::{Event, Failure, Init, Launch, spawn};
 use crate::state::{self, Record, StateDir};
-use crate::{handover, hooks, idmapped, idmaps, mounts, rdt, sys};
+use crate::{agent, handover, hooks, idmapped, idmaps, mounts, rdt, sys};
 
 pub(crate) const FRAME: &str = "unable to start container process";
+const INIT_FRAME: &str = "unable to start container process: error during container init";
 
 /// How long a listener that does not read is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-const INIT_FRAME: &str = "unable to start container process: error during container init";
 
 /// Makes the container that `plan` describes.
 pub(crate) fn create(
@@ -48,14 +46,13 @@ pub(crate) fn create(
     let record = Record::new(id.as_str(), bundle, plan, options.stdio);
     let mut container = Container::intended(id.clone(), dir, record);
     container.mask_signals(options.signal_mask.unwrap_or_else(sys::signal_mask));
-    let mut network = None;
-    let made = Making { bundle, plan, options }.make(&mut container, &mut network);
+    let mut making = Making { bundle, plan, options, agent: None, network: None };
     // The first error is the one to tell; what cannot be removed now, `delete` will find again.
-    match made {
+    match making.make(&mut container) {
         Ok(()) => Ok(container),
         Err(error) => {
             // What is lost with the container's network namespace, nobody will find again.
-            let lost = network.as_mut().map(Transfer::give_back).unwrap_or_default();
+            let lost = making.network.as_mut().map(Transfer::give_back).unwrap_or_default();
             let error = lost.into_iter().fold(error, Error::and);
             let _ = if options.keep { container.stop_now() } else { container.destroy_now().map(drop) };
             Err(error)
@@ -86,17 +83,21 @@ struct Making<'a> {
     bundle: &'a Bundle,
     plan: &'a Plan,
     options: &'a CreateOptions<'a>,
+    /// Who gets the listener of the seccomp filter.
+    agent: Option<agent::Socket<'a>>,
+    /// Devices that have left the caller's network namespace.
+    network: Option<Transfer>,
 }
 
 impl Making<'_> {
-    fn make(&self, container: &mut Container, network: &mut Option<Transfer>) -> Result<(), Error> {
+    fn make(&mut self, container: &mut Container) -> Result<(), Error> {
         container.warn(&self.plan.warnings);
         let class = self.plan.rdt.as_ref().map(|rdt| Ok((rdt, rdt::look(rdt)?)));
         let class = class.transpose().map_err(|e: Error| e.within(FRAME))?;
         container.own_rdt(class.is_some_and(|(_, found)| found == Found::Nothing));
         container.dir().write_intent(container.record())?;
         // Before anything else is made: most often an agent is just not there.
-        let agent = self.plan.seccomp_agent.as_ref().map(agent::find).transpose()?;
+        self.agent = self.plan.seccomp_agent.as_ref().map(agent::find).transpose()?;
         let waits = self.plan.steps.iter().any(|step| matches!(step.op, Op::AwaitStart(_)));
         if waits {
             container.dir().make_fifo()?;
@@ -118,7 +119,7 @@ impl Making<'_> {
         if let Some((rdt, _)) = class.filter(|_| container.has_init()) {
             rdt::join(rdt, container.pid()).map_err(|e| e.within(FRAME))?;
         }
-        self.converse(container, network, &cgroup, &fds, agent.as_ref())?;
+        self.converse(container, &cgroup, &fds)?;
         self.hand_over_pidfd(container)?;
         self.announce(container)?;
         container.go();
@@ -161,14 +162,7 @@ impl Making<'_> {
     }
 
     /// Answers init until it is ready.
-    fn converse(
-        &self,
-        container: &Container,
-        network: &mut Option<Transfer>,
-        cgroup: &Cgroup,
-        fds: &[OwnedFd],
-        agent: Option<&agent::Socket<'_>>,
-    ) -> Result<(), Error> {
+    fn converse(&mut self, container: &Container, cgroup: &Cgroup, fds: &[OwnedFd]) -> Result<(), Error> {
         let mut asked = false;
         if let Some(maps) = self.plan.spawn.maps.as_ref().filter(|_| container.has_init()) {
             idmaps::write(container.pid(), maps, container.signal_mask()).map_err(|e| e.within(FRAME))?;
@@ -183,9 +177,7 @@ impl Making<'_> {
             }
             match container.next_event()? {
                 Event::Network => {
-                    let transfer = network.insert(Transfer::open(container.pid()).map_err(|e| e.within(FRAME))?);
-                    let mut devices = self.plan.net_devices.iter();
-                    devices.try_for_each(|device| transfer.take(device)).map_err(|e| e.within(FRAME))?;
+                    self.move_devices(container).map_err(|e| e.within(FRAME))?;
                     container.go();
                 }
                 Event::Hooks => {
@@ -193,7 +185,7 @@ impl Making<'_> {
                     container.go();
                 }
                 Event::Listener(number) => {
-                    agent.map_or(Ok(()), |agent| agent.hand_over(container, number))?;
+                    self.agent.as_ref().map_or(Ok(()), |agent| agent.hand_over(container, number))?;
                     container.go();
                     asked = true;
                 }
@@ -202,6 +194,11 @@ impl Making<'_> {
                 Event::Executes | Event::Closed => return Err(died(container, cgroup)),
             }
         }
+    }
+
+    fn move_devices(&mut self, container: &Container) -> Result<(), Error> {
+        let transfer = self.network.insert(Transfer::open(container.pid())?);
+        self.plan.net_devices.iter().try_for_each(|device| transfer.take(device))
     }
 
     fn runtime_hooks(&self, container: &Container) -> Result<(), Error> {

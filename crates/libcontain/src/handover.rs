@@ -1,4 +1,4 @@
-//! Handing a descriptor to whoever listens on a socket: one message of data with one descriptor (unix(7), SCM_RIGHTS).
+//! Handing a descriptor to whoever listens on a socket: data with one descriptor (unix(7), SCM_RIGHTS).
 //!
 //! The other side is a program of somebody else's that may have stopped reading, so there is a deadline; and it may have
 //! gone away, which must not kill this process (SIGPIPE). The socket's own flags are the caller's and stay as they are.
@@ -12,27 +12,36 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::{Errno, Result};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 
-/// Sends `data`, which must not be empty (a stream would carry no message then), together with `fd`.
+const FLAGS: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
+
+/// One message with a descriptor, without waiting and without heap; how much of `data` has gone. `data` must not be empty: a
+/// stream would carry no message then.
+pub(crate) fn message(socket: BorrowedFd<'_>, data: &[u8], fd: BorrowedFd<'_>) -> Result<usize> {
+    let fds = [fd];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    control.push(SendAncillaryMessage::ScmRights(&fds));
+    rustix::net::sendmsg(socket, &[IoSlice::new(data)], &mut control, FLAGS)
+}
+
+/// All of `data`, the descriptor with its first byte.
 ///
 /// # Errors
-/// `TIMEDOUT` if the socket takes nothing in time; otherwise what `sendmsg(2)` says.
+/// `TIMEDOUT` if the socket does not take all in time; otherwise what `sendmsg(2)` says.
 pub(crate) fn send(socket: BorrowedFd<'_>, data: &[u8], fd: BorrowedFd<'_>, limit: Duration) -> Result<()> {
     let deadline = Instant::now() + limit;
-    let fds = [fd];
-    loop {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        control.push(SendAncillaryMessage::ScmRights(&fds));
-        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-        match rustix::net::sendmsg(socket, &[IoSlice::new(data)], &mut control, flags) {
-            // A stream may take a part of the data: the descriptor has gone with it, the rest would be a second message.
-            Ok(sent) if sent < data.len() => return Err(Errno::MSGSIZE),
-            Ok(_) => return Ok(()),
+    let mut sent = 0;
+    while let Some(rest @ [_, ..]) = data.get(sent..) {
+        // What is longer than the socket takes at once goes in parts, and the descriptor with the first of them.
+        let went = if sent == 0 { message(socket, rest, fd) } else { rustix::net::send(socket, rest, FLAGS) };
+        match went {
+            Ok(part) => sent += part,
             Err(Errno::AGAIN) => wait(socket, deadline)?,
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }
     }
+    Ok(())
 }
 
 fn wait(socket: BorrowedFd<'_>, deadline: Instant) -> Result<()> {
