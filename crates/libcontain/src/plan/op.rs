@@ -225,6 +225,26 @@ pub struct Bind {
     pub must_be_proc: bool,
 }
 
+impl Bind {
+    /// A mount that looks as its source does.
+    pub(super) fn plain(source: CString, target: CString, tree: Tree) -> Self {
+        Bind {
+            target,
+            source,
+            tree,
+            inherit: 0,
+            set: 0,
+            clear: 0,
+            drop: 0,
+            tree_set: 0,
+            tree_clear: 0,
+            propagation: vec![],
+            may_cover_proc: false,
+            must_be_proc: false,
+        }
+    }
+}
+
 /// Other options for what is mounted already.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remount {

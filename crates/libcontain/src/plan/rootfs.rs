@@ -321,23 +321,15 @@ impl Planner<'_> {
                 }
                 let tree = self.tree(at, c"/sys/fs/cgroup".into(), true);
                 let propagation = options.propagation.clone();
-                self.step(
-                    at,
-                    Op::Bind(Bind {
-                        source: c"/sys/fs/cgroup".into(),
-                        target,
-                        tree,
-                        inherit: MS_PRIVATE | MS_REC,
-                        set: options.set,
-                        clear: options.clear & !attr::RDONLY,
-                        drop: 0,
-                        tree_set: attr::RDONLY,
-                        tree_clear: 0,
-                        propagation,
-                        may_cover_proc: false,
-                        must_be_proc: false,
-                    }),
-                );
+                let bind = Bind {
+                    inherit: MS_PRIVATE | MS_REC,
+                    set: options.set,
+                    clear: options.clear & !attr::RDONLY,
+                    tree_set: attr::RDONLY,
+                    propagation,
+                    ..Bind::plain(c"/sys/fs/cgroup".into(), target, tree)
+                };
+                self.step(at, Op::Bind(bind));
             }
             Mode::V2 => {
                 let plain = Options { data: vec![], ..options.clone() };

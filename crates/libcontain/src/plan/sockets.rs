@@ -20,21 +20,7 @@ impl Planner<'_> {
         let target = self.text(at, NOTIFY_DIR);
         let set = attr::NOSUID | attr::NOEXEC | attr::NODEV | attr::RDONLY;
         let tree = self.tree(at, source.clone(), false);
-        let bind = Bind {
-            target,
-            source,
-            tree,
-            inherit,
-            set,
-            clear: 0,
-            drop: 0,
-            tree_set: 0,
-            tree_clear: 0,
-            propagation: vec![],
-            may_cover_proc: false,
-            must_be_proc: false,
-        };
-        self.step(at, Op::Bind(bind));
+        self.step(at, Op::Bind(Bind { inherit, set, ..Bind::plain(source, target, tree) }));
     }
 
     pub(super) fn notify_needs_a_mount_namespace(&mut self) {
