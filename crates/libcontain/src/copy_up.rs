@@ -164,7 +164,12 @@ fn content(source: &OwnedFd, copy: &OwnedFd, size: u64) -> Result<()> {
 
 fn symlink(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result<()> {
     let mut target = [0u8; 4096];
-    let len = call("readlinkat", rustix::fs::readlinkat_raw(from, name, &mut target[..]))?;
+    let len = match rustix::fs::readlinkat_raw(from, name, &mut target[..]) {
+        Err(Errno::INVAL) => {
+            return Err(Fault::plain(b"tmpcopyup: a symlink has changed its type while it was copied"));
+        }
+        result => call("readlinkat", result)?,
+    };
     // Longer targets than 4095 bytes do not exist, so there is room for the NUL.
     let target = target.get(..=len).and_then(|text| CStr::from_bytes_with_nul(text).ok());
     call("symlinkat", rustix::fs::symlinkat(target.unwrap_or(c""), to, name))?;

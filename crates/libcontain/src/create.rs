@@ -397,6 +397,7 @@ fn acquire_one(
     users: &[OwnedFd],
 ) -> Result<OwnedFd, Error> {
     let cgroup = |index: usize| plan.cgroup.dirs.get(index).map_or_else(String::new, Dir::absolute);
+    let runtime_cgroup = |index: usize| plan.cgroup.dirs.get(index).map_or_else(String::new, Dir::runtime);
     let members = |index: usize| plan.cgroup.dirs.get(index).map_or_else(String::new, Dir::members);
     match &need.what {
         Open::Tree { path, recursive } => open_tree(need, path, *recursive),
@@ -408,7 +409,13 @@ fn acquire_one(
             let mount = idmapped::filesystem(need.at, fstype, source, data, *attr)?;
             idmapped::map(&mount, source, need.at, *mapped, users).map(|()| mount)
         }
-        Open::CgroupTree(index) => open_tree(need, &CString::new(cgroup(*index)).unwrap_or_default(), false),
+        Open::CgroupTree(index) => match open_tree(need, &CString::new(cgroup(*index)).unwrap_or_default(), false) {
+            // A rootless container stays in the runtime's cgroup where none could be made, and sees that.
+            Err(_) if plan.cgroup.tolerate_failure => {
+                open_tree(need, &CString::new(runtime_cgroup(*index)).unwrap_or_default(), false)
+            }
+            result => result,
+        },
         Open::CgroupTasks(index) => match open(need, Path::new(&members(*index)), OFlags::WRONLY) {
             // A rootless container lives without the cgroups that could not be made: joining nothing.
             Err(_) if plan.cgroup.tolerate_failure => open(need, Path::new("/dev/null"), OFlags::WRONLY),

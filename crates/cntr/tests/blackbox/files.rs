@@ -64,8 +64,8 @@ fn the_root_is_read_only() {
         }
         sandbox.write(&config);
         let rootfs = sandbox.rootfs().to_string_lossy().into_owned();
-        let nosuid = format!("mount --bind {rootfs} {rootfs} && mount -o remount,bind,nosuid,nodev {rootfs}");
-        let on = if locked { nosuid.as_str() } else { "true" };
+        let flags = if locked { "nosuid,nodev" } else { "suid,dev" }; // a /tmp may have its own
+        let on = format!("mount --bind {rootfs} {rootfs} && mount -o remount,bind,{flags} {rootfs}");
         let script = format!("{on} && exec \"$@\"");
         let out = sandbox.verb(&["run"]).shell(&script).wrapped(&["unshare", "-m", "--propagation", "private"]).ok();
         let mount = mount_on(&out.stdout, "/");
@@ -337,7 +337,7 @@ fn device_rules() {
         return;
     }
     // c 1:11 is /dev/kmsg, c 10:229 /dev/fuse, b 7:3 a loop device; a node that cannot be opened says so in one word.
-    let script = "mkdir /n; mknod /n/kmsg c 1 11; mknod /n/fuse c 10 229; mknod /n/loop b 7 3; mknod /n/zero c 1 5; \
+    let script = "mknod /n/kmsg c 1 11; mknod /n/fuse c 10 229; mknod /n/loop b 7 3; mknod /n/zero c 1 5; \
         for f in kmsg fuse loop zero; do for how in r w; do \
         [ -e /n/$f ] || { echo $f $how none; continue; }; if [ $how = r ]; then (exec 3</n/$f); else (exec 3>>/n/$f); fi 2>/n/err && echo $f $how yes || \
         { grep -q 'not permitted' /n/err && echo $f $how no || cat /n/err; }; done; done";
@@ -369,7 +369,10 @@ fn device_rules() {
     for (view, (rules, opened)) in
         [View::Host, View::V2].into_iter().flat_map(|view| table.iter().map(move |row| (view, row)))
     {
-        let out = run_in(view, script, |_, c| c["linux"]["resources"]["devices"] = json!(rules));
+        let out = run_in(view, script, |_, c| {
+            c["linux"]["resources"]["devices"] = json!(rules);
+            add_mount(c, "/n", "tmpfs", "tmpfs", &["dev"]); // where the sandbox lies may be nodev
+        });
         let yes: Vec<&str> = out.stdout.lines().filter_map(|line| line.strip_suffix(" yes")).collect();
         let asked: Vec<&str> = opened.split(',').filter(|s| !s.is_empty()).chain(["zero r", "zero w"]).collect();
         assert_eq!(yes, asked, "{view:?} {rules:?}: {out:#?}");

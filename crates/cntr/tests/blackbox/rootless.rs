@@ -385,3 +385,46 @@ fn root_of_a_user_namespace() {
         }
     }
 }
+
+/// A hierarchy of v1 for each that the machine has, although the container got no cgroup: in a cgroup namespace its root, else
+/// what the runtime itself is in, and that read-only whatever is asked for. systemd in a container, as Podman starts it, has
+/// a mount on /sys/fs/cgroup/systemd.
+#[test]
+fn hierarchies_without_a_cgroup() {
+    if !possible() {
+        return;
+    }
+    let own = crate::support::read("/proc/self/cgroup");
+    let own: Vec<Vec<&str>> = own.lines().map(|line| line.splitn(3, ':').collect()).collect();
+    let v1: Vec<(&str, &str)> = own
+        .iter()
+        .filter_map(|f| Some((f[1].strip_prefix("name=").unwrap_or(f[1]), f[2])))
+        .filter(|(name, _)| !name.is_empty() && std::path::Path::new("/sys/fs/cgroup").join(name).is_dir())
+        .collect();
+    if v1.is_empty() {
+        crate::support::skip("needs cgroup v1");
+        return;
+    }
+    let script = "cat /proc/self/mountinfo; for d in /sys/fs/cgroup/*; do mkdir $d/made 2>&1; done";
+    for (namespace, option) in [(true, "ro"), (false, "ro"), (false, "rw")] {
+        let (sandbox, mut config) = inner(true, false);
+        bundle::set(&mut config, "/process/user", Some(json!({ "uid": 0, "gid": 0 })));
+        config["process"]["args"] = json!(["sh", "-c", script]);
+        config["linux"]["namespaces"].as_array_mut().unwrap().retain(|n| namespace || n["type"] != "cgroup");
+        let mount = config["mounts"].as_array_mut().unwrap().iter_mut().find(|m| m["type"] == "cgroup").unwrap();
+        mount["options"] = json!([option]);
+        sandbox.write(&config);
+        let out = inside(&sandbox, &["-U", "-r", "--map-auto", "-m"], "exec \"$1\" run \"$2\"").run();
+        for (name, path) in &v1 {
+            let point = format!("/sys/fs/cgroup/{name}");
+            let line = out.stdout.lines().map(words).filter(|w| w.get(4) == Some(&point.as_str())).last(); // above what the host has there
+            let line = line.unwrap_or_else(|| panic!("{namespace} {option}: no {name}: {out:#?}"));
+            // A directory that the user may not search is not seen by the runtime: then it takes the hierarchy's root.
+            let expected = if namespace { vec!["/"] } else { vec![*path, "/"] };
+            assert!(expected.contains(&line[3]), "{namespace} {option}: {line:?}");
+            assert!(line[5].split(',').any(|flag| flag == "ro"), "{namespace} {option}: {line:?}");
+        }
+        assert_eq!(out.stdout.matches("Read-only file system").count(), v1.len(), "{out:#?}");
+        sandbox.assert_clean();
+    }
+}

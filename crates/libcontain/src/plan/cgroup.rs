@@ -107,6 +107,8 @@ pub struct Dir {
     pub mount: String,
     /// The cgroup below it, cleaned, beginning with `/`.
     pub path: String,
+    /// The runtime's own cgroup there, cleaned: where a container stays for which none could be made.
+    pub own: String,
     /// The controllers it stands for; empty for v2.
     pub keys: Vec<String>,
     /// Whether it is cgroup v2.
@@ -155,11 +157,17 @@ impl Dir {
     /// Where it is.
     #[must_use]
     pub fn absolute(&self) -> String {
-        if self.mount.is_empty() {
-            format!("{ROOT}{}", self.path)
-        } else {
-            format!("{ROOT}/{}{}", self.mount, self.path)
-        }
+        self.below(&self.path)
+    }
+
+    /// Where the runtime's own cgroup is.
+    #[must_use]
+    pub fn runtime(&self) -> String {
+        self.below(&self.own)
+    }
+
+    fn below(&self, path: &str) -> String {
+        if self.mount.is_empty() { format!("{ROOT}{path}") } else { format!("{ROOT}/{}{path}", self.mount) }
     }
 
     /// The file that who writes `0` to it joins by: v1 has one for single threads, which is faster.
@@ -250,6 +258,7 @@ fn dirs(asked: &str, layout: &Layout) -> Vec<Dir> {
     let make = |h: &Hierarchy| Dir {
         mount: h.dir.clone(),
         path: place(asked, h, layout.mode),
+        own: clean(&h.own),
         keys: if h.v2 { Vec::new() } else { h.controllers.clone() },
         v2: h.v2,
         enable: layout.mode == Mode::V2,

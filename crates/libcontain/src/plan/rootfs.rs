@@ -348,19 +348,23 @@ impl Planner<'_> {
         };
         let tmpfs = self.new_filesystem(at, target.clone(), "tmpfs", b"cgroup", &tmpfs);
         let dirs: Vec<_> = self.cgroup.dirs.iter().enumerate().filter(|(_, d)| !d.v2).collect();
-        // An ordinary user can neither copy the host's mounts nor mount hierarchies that he may not see; and what is left
-        // out where it may not be made is the runtime's own cgroup.
-        let shown = self.host.is_privileged() && !self.cgroup.tolerate_failure;
-        let dirs = if shown { dirs } else { vec![] };
+        let namespace = self.ns.is_new(NEWCGROUP);
+        // Without a cgroup namespace what is shown is bound, and an ordinary user cannot copy the host's mounts.
+        let may_bind =
+            if self.cgroup.tolerate_failure { self.host.may_copy_mounts() } else { self.host.is_privileged() };
+        let dirs = if namespace || may_bind { dirs } else { vec![] };
         let named: Vec<_> = dirs.into_iter().map(|(i, d)| (i, d.mount.clone(), d.absolute())).collect();
         let hierarchies = named.into_iter().map(|(i, name, dir)| self.hierarchy(at, i, &name, dir)).collect();
-        self.step(at, Op::CgroupV1(CgroupV1 { tmpfs, hierarchies, attr: options.set, flags: mount_flags(options) }));
+        // Where no cgroup could be made this is the runtime's own, which the container must not write to (CVE-2023-25809).
+        let protect = if self.cgroup.tolerate_failure && !namespace { attr::RDONLY } else { 0 };
+        let attr = options.set | protect;
+        self.step(at, Op::CgroupV1(CgroupV1 { tmpfs, hierarchies, attr, flags: mount_flags(options) }));
     }
 
     fn hierarchy(&mut self, at: At, index: usize, name: &str, dir: String) -> Hierarchy {
         let content = if self.ns.is_new(NEWCGROUP) {
             HierarchyContent::Mount(self.text(at, hierarchy_options(name)))
-        } else if self.opens_in_parent() {
+        } else if self.opens_in_parent() || self.cgroup.tolerate_failure {
             HierarchyContent::Own(Tree::Slot(self.need(at, Open::CgroupTree(index))))
         } else {
             HierarchyContent::Own(Tree::Path { path: self.text(at, dir), recursive: false })
