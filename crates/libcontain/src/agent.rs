@@ -16,7 +16,7 @@ use crate::container::Container;
 use crate::create::FRAME;
 use crate::error::{At, Error, Kind, errno_text};
 use crate::plan::seccomp::{Agent, Filter};
-use crate::spawn::Failure;
+use crate::report::Failure;
 use crate::{handover, hook_state};
 
 /// How long an agent may take to accept the connection, and to make room for what is sent.

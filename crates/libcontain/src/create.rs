@@ -22,8 +22,9 @@ use crate::netdev::Transfer;
 use crate::plan::cgroup::Dir;
 use crate::plan::{self, Bind, ContainerHook, Image, Need, Op, Open, Plan, Step, Tree};
 use crate::rdt::Found;
+use crate::report::{Event, Failure};
 use crate::runtime::{CreateOptions, Id};
-use crate::spawn::{Event, Failure, Init, Launch, spawn};
+use crate::spawn::{Init, Launch, spawn};
 use crate::state::{self, Record, StateDir};
 use crate::{agent, handover, hooks, idmapped, idmaps, mounts, rdt, sys};
 

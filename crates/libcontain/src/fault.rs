@@ -1,5 +1,5 @@
 //! A failure in the child: what was called, the errno, and a few bytes of text. Plain data without heap, since it is
-//! made after `clone3` and has to fit into one [`Report`](crate::spawn) of 128 bytes.
+//! made after `clone3` and has to fit into one [report](crate::report) of 128 bytes.
 
 use rustix::io::Errno;
 

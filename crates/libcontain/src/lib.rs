@@ -61,6 +61,7 @@ mod mounts;
 mod netdev;
 pub mod plan;
 mod rdt;
+mod report;
 mod root;
 mod runtime;
 mod small_file;

@@ -5,7 +5,7 @@
 //! environment, no formatting, no panic; (3) only `sys` and rustix calls, with data from the plan or the stack; (4) it
 //! leaves by `execve` or `_exit`; (5) descriptors beyond stdio are close-on-exec from birth.
 //!
-//! The protocol, over one `SOCK_SEQPACKET` pair: the child sends reports of 128 bytes, the parent answers single bytes.
+//! The protocol, over one `SOCK_SEQPACKET` pair: the child sends reports (`report.rs`), the parent answers single bytes.
 //! | child | parent |
 //! |---|---|
 //! | `Pid` (after `Op::Fork`) | takes init's pid, reaps the intermediate |
@@ -32,62 +32,24 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
 use crate::apply::{apply, die_with_parent};
-use crate::fault::{Fault, NOTE, Result, call};
+use crate::fault::{Fault, Result, call};
 use crate::plan::seccomp::Filter;
 use crate::plan::{ContainerHook, Gate, Image, Op, Plan, Slot};
+use crate::report::{
+    Event, GATE_HOOKS, GATE_NETWORK, KIND_EXECUTES, KIND_FAILED, KIND_GATE, KIND_LISTENER, KIND_PID, KIND_READY,
+    REPORT, decode, encode, number,
+};
 use crate::root::{Buffer, open_same_mount};
 use crate::stage::Stage;
 use crate::sys::{self, CloneArgs};
 use crate::wait;
 
-const REPORT: usize = 128;
-const HEADER: usize = 14;
 const GO: [u8; 1] = [b'g'];
 
 const CLONE_PIDFD: u64 = 0x1000;
 const CLONE_PARENT: u64 = 0x8000;
 const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
-
-const KIND_PID: u8 = 1;
-const KIND_GATE: u8 = 2;
-const KIND_READY: u8 = 3;
-const KIND_FAILED: u8 = 4;
-const KIND_EXECUTES: u8 = 5;
-const KIND_LISTENER: u8 = 6;
-
-/// Which gate a `Gate` report is about.
-const GATE_HOOKS: u32 = 0;
-const GATE_NETWORK: u32 = 1;
-
-/// What the child has to say.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Event {
-    /// Its network namespace is there: it waits for devices.
-    Network,
-    /// It waits for the runtime-namespace hooks.
-    Hooks,
-    /// The seccomp listener has this number in the child.
-    Listener(RawFd),
-    /// Everything is set up.
-    Ready,
-    /// It is about to execute the program.
-    Executes,
-    /// A step failed.
-    Failed(Failure),
-    /// The channel is closed: the program runs, or init is dead.
-    Closed,
-}
-
-/// A step that failed, as it came over the channel.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Failure {
-    /// Index into the plan's steps; `None` before the first.
-    pub step: Option<usize>,
-    pub errno: i32,
-    pub call: String,
-    pub note: String,
-}
 
 /// Everything that the clone needs.
 pub(crate) struct Launch<'a> {
@@ -209,47 +171,6 @@ fn receive(channel: BorrowedFd<'_>, report: &mut [u8; REPORT], flags: RecvFlags)
             result => return call("recvfrom", result).map(|(len, _)| len),
         }
     }
-}
-
-/// Reads a report, from the channel or from the exec FIFO.
-pub(crate) fn decode(report: &[u8]) -> Event {
-    match report.first().copied() {
-        Some(KIND_GATE) if number(report, 4) == GATE_NETWORK => Event::Network,
-        Some(KIND_GATE) => Event::Hooks,
-        Some(KIND_LISTENER) => Event::Listener(RawFd::try_from(number(report, 4)).unwrap_or(-1)),
-        Some(KIND_READY) => Event::Ready,
-        Some(KIND_EXECUTES) => Event::Executes,
-        Some(KIND_FAILED) => {
-            let length = |at: usize| report.get(at).copied().map_or(0, usize::from);
-            let text = |from: usize, len: usize| {
-                String::from_utf8_lossy(report.get(from..from + len).unwrap_or(&[])).into_owned()
-            };
-            Event::Failed(Failure {
-                step: usize::try_from(number(report, 4)).ok().filter(|step| *step != u32::MAX as usize),
-                errno: i32::try_from(number(report, 8)).unwrap_or(0),
-                call: text(HEADER, length(12)),
-                note: text(HEADER + length(12), length(13)),
-            })
-        }
-        _ => Event::Closed,
-    }
-}
-
-fn number(report: &[u8], at: usize) -> u32 {
-    report.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes)
-}
-
-fn encode(kind: u8, step: u32, fault: &Fault) -> [u8; REPORT] {
-    let mut report = [0u8; REPORT];
-    let name = fault.call.as_bytes();
-    let name = name.get(..name.len().min(REPORT - HEADER - NOTE)).unwrap_or(&[]);
-    let note = fault.note.as_bytes();
-    let lengths = [u8::try_from(name.len()).unwrap_or(0), u8::try_from(note.len()).unwrap_or(0)];
-    let header = [kind, 0, 0, 0].into_iter().chain(step.to_le_bytes()).chain(fault.errno.to_le_bytes()).chain(lengths);
-    for (to, from) in report.iter_mut().zip(header.chain(name.iter().copied()).chain(note.iter().copied())) {
-        *to = from;
-    }
-    report
 }
 
 /// `argv` and `envp` of an image: pointers into the plan, made before the clone.
@@ -648,20 +569,4 @@ fn hook_failure(ended: Option<rustix::process::WaitIdStatus>, hook: &ContainerHo
         }
     }
     Ok(Some(text))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_report_survives_the_way() {
-        let fault = Fault::new("mount_setattr", Errno::INVAL).with_note(&[b'x'; 300]);
-        let Event::Failed(failure) = decode(&encode(KIND_FAILED, 7, &fault)) else { panic!("not a failure") };
-        assert_eq!((failure.step, failure.errno), (Some(7), libc::EINVAL));
-        assert_eq!((failure.call.as_str(), failure.note.len()), ("mount_setattr", NOTE));
-        assert_eq!(decode(&[]), Event::Closed);
-        let Event::Failed(early) = decode(&encode(KIND_FAILED, u32::MAX, &fault)) else { panic!("not a failure") };
-        assert_eq!(early.step, None);
-    }
 }
