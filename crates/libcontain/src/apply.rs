@@ -119,8 +119,10 @@ pub(crate) fn apply(stage: &mut Stage<'_>, op: &Op) -> Result<()> {
         Op::Rlimit(resource, soft, hard) => call("prlimit", sys::setrlimit(*resource, *soft, *hard)),
         Op::Seccomp(filter) => call("seccomp", sys::seccomp(&filter.program, filter.flags)).map(drop),
         Op::Chdir(path) => chdir(stage, path),
-        Op::ChdirAsUser(path) if stage.chdir_as_user => call("chdir", rustix::process::chdir(path.as_c_str())),
-        Op::ChdirAsUser(_) => Ok(()),
+        Op::ChdirAsUser(_) => match stage.cwd.take() {
+            Some(dir) => call("fchdir", rustix::process::fchdir(dir)),
+            None => Ok(()),
+        },
         Op::Bounding(keep) => drop_bounding(*keep),
         Op::User { uid, gid, groups, may_keep } => {
             if let Some(groups) = groups {
@@ -223,11 +225,12 @@ fn reopen_null(stage: &mut Stage<'_>) -> Result<()> {
 }
 
 fn chdir(stage: &mut Stage<'_>, path: &CStr) -> Result<()> {
-    let entered = stage.open(path, OFlags::PATH | OFlags::DIRECTORY);
-    match entered.and_then(|dir| call("fchdir", rustix::process::fchdir(dir))) {
-        // A directory that only the user may enter (root squashed by NFS or FUSE).
-        Err(fault) if fault.is(Errno::ACCESS) || fault.is(Errno::PERM) => stage.chdir_as_user = true,
-        result => result?,
+    let dir = stage.open(path, OFlags::PATH | OFlags::DIRECTORY)?;
+    match rustix::process::fchdir(dir) {
+        // A directory that only the user may enter (root squashed by NFS or FUSE). Kept as it was resolved now: by its
+        // path it could be a symlink into /proc/self/fd by then (CVE-2024-21626).
+        Err(Errno::ACCESS | Errno::PERM) => stage.cwd = Some(stage.hold(dir)),
+        result => call("fchdir", result)?,
     }
     Ok(())
 }

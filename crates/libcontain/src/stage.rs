@@ -39,8 +39,8 @@ pub(crate) struct Stage<'a> {
     pub empty: Option<Fd>,
     /// Those of stdin, stdout and stderr that are `/dev/null`, and the owners of the others.
     pub stdio: [Stdio; 3],
-    /// `process.cwd` was not to be entered as root.
-    pub chdir_as_user: bool,
+    /// `process.cwd`, if it was not to be entered as root.
+    pub cwd: Option<Fd>,
 }
 
 /// What is known of stdin, stdout or stderr.
@@ -61,8 +61,8 @@ impl<'a> Stage<'a> {
         let mut keep: Vec<u32> = fds.iter().copied().chain([channel]).filter_map(|fd| u32::try_from(fd).ok()).collect();
         keep.sort_unstable();
         keep.reserve_exact(HELD);
-        let (root, proc, dev, null, empty) = (None, None, None, None, None);
-        Stage { fds, keep, opened: 0, root, proc, dev, null, empty, stdio: [Stdio::Unknown; 3], chdir_as_user: false }
+        let (root, proc, dev, null, empty, cwd) = (None, None, None, None, None, None);
+        Stage { fds, keep, opened: 0, root, proc, dev, null, empty, stdio: [Stdio::Unknown; 3], cwd }
     }
 
     /// The number behind a slot.

@@ -3,10 +3,14 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde_json::{Value, json};
 
+use crate::support::agent::{Agent, Answer};
 use crate::support::{Output, Sandbox, bundle, read, root, verify, words};
 
 /// Runs what `edit` makes of the minimal config, whatever becomes of it.
@@ -205,6 +209,48 @@ fn cwd_is_entered_as_the_user() {
         }
         sandbox.assert_clean();
     }
+}
+
+/// What a directory for the user alone is called is asked once. A seccomp agent stops init between its two tries, and puts
+/// a magic link into the place of the directory (CVE-2024-21626; in life, who shares a volume does so).
+#[test]
+fn cwd_of_the_user_is_not_looked_up_again() {
+    static HOME: OnceLock<PathBuf> = OnceLock::new();
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let home = HOME.get_or_init(|| sandbox.rootfs().join("home"));
+    let own = home.join("own");
+    fs::create_dir(&own).unwrap();
+    std::os::unix::fs::chown(&own, Some(105_000), Some(77)).unwrap();
+    fs::set_permissions(&own, fs::Permissions::from_mode(0o700)).unwrap();
+    symlink("/proc/self/root/etc", home.join("link")).unwrap();
+    let mut config = bundle::minimal(&sandbox.cgroups_path(), "pwd");
+    let map = |id: u32, host: u32| json!({ "containerID": id, "hostID": host, "size": 1 });
+    bundle::set(&mut config, "/linux/namespaces/-", Some(json!({ "type": "user" })));
+    config["linux"]["uidMappings"] = json!([map(0, 100_000), map(1000, 105_000)]);
+    config["linux"]["gidMappings"] = json!([map(0, 100_000), map(1000, 105_000)]);
+    config["process"]["user"] = json!({ "uid": 1000, "gid": 1000 });
+    config["process"]["cwd"] = json!("/home/own");
+    config["linux"]["seccomp"] = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "listenerPath": sandbox.path("agent.sock"),
+        "syscalls": [{ "names": ["setresuid"], "action": "SCMP_ACT_NOTIFY" }],
+    });
+    sandbox.write(&config);
+    let agent = Agent::start(
+        &sandbox,
+        Some(|_| {
+            let home = HOME.get().unwrap();
+            renameat_with(CWD, home.join("own"), CWD, home.join("link"), RenameFlags::EXCHANGE).unwrap();
+            Answer::Continue
+        }),
+    );
+    let out = sandbox.verb(&["run"]).run();
+    assert_eq!((out.code, out.stdout.as_str()), (Some(0), "/home/link\n"), "{out:#?}");
+    assert_eq!(agent.finish().len(), 1);
+    sandbox.assert_clean();
 }
 
 /// Each of the sixteen, as /proc/PID/limits has them; and one that is above what the caller may have.
