@@ -401,15 +401,17 @@ fn an_ordinary_user_needs_a_namespace_of_his_own() {
     sandbox.assert_clean();
 }
 
-/// A profile that refuses what init speaks to its parent with: an error, not two processes that wait for each other.
+/// A profile that refuses what init speaks to its parent with, or even to end: an error, not two processes that wait for
+/// each other.
 #[test]
 fn a_profile_that_leaves_init_without_words() {
     if !root() {
         return;
     }
-    for no_new_privileges in [false, true] {
+    let profiles = [profile("SCMP_ACT_ERRNO", &["write"]), json!({ "defaultAction": "SCMP_ACT_ERRNO" })];
+    for (no_new_privileges, profile) in [false, true].iter().flat_map(|no| profiles.iter().map(move |p| (no, p))) {
         let sandbox = Sandbox::new();
-        let mut config = with_profile(&sandbox, "true", profile("SCMP_ACT_ERRNO", &["write"]));
+        let mut config = with_profile(&sandbox, "true", profile.clone());
         config["process"]["noNewPrivileges"] = json!(no_new_privileges);
         sandbox.write(&config);
         let out = sandbox.verb(&["create"]).run();
