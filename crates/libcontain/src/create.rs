@@ -234,6 +234,9 @@ impl Making<'_> {
         let announced = |step: &Step| matches!(step.op, Op::Exec { announced: true });
         let mut expected = self.plan.steps.iter().any(announced);
         loop {
+            if self.agent.is_some() && !expected {
+                agent::await_answers(container)?; // of execve itself; hooks have their own time
+            }
             match container.next_event()? {
                 Event::Failed(failure) => return Err(self.describe(&failure, fds)),
                 Event::Executes => expected = false,

@@ -8,6 +8,7 @@ use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use rustix::fs::CWD;
 use rustix::io::Errno;
@@ -15,6 +16,9 @@ use rustix::io::Errno;
 use crate::error::{At, Error, Kind, os_text};
 use crate::plan::{IdMap, JoinedMaps, Maps, idmap};
 use crate::{hooks, sys, wait};
+
+/// How long a program may take: it may ask a directory service which ranges are the user's.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Writes what the plan says for process `pid`. `mask` is the signal mask of programs.
 ///
@@ -83,9 +87,15 @@ fn by_program(program: &Path, pid: u32, lines: &str, mask: u64) -> Result<(), St
     // Setuid programs: nothing of our environment is their business.
     command.env_clear().arg(pid.to_string()).args(lines.split_whitespace());
     command.stdin(Stdio::null()).stdout(out).stderr(err);
-    let child = sys::spawn_cleanly(&mut command, mask).map_err(say)?;
+    let mut child = sys::spawn_cleanly(&mut command, mask).map_err(say)?;
     let pidfd = hooks::open_pidfd(child.id()).map_err(say)?;
+    let in_time = wait::ends(pidfd.as_fd(), Some(PATIENCE)).map_err(|e| say(e.into()))?;
+    if !in_time {
+        // Its user is still the caller, in whose name it works.
+        child.kill().map_err(say)?;
+    }
     match wait::reap(pidfd.as_fd()).map_err(|e| say(e.into()))? {
+        _ if !in_time => Err(format!("no answer within {} s", PATIENCE.as_secs())),
         Some(status) if status.exit_status() == Some(0) => Ok(()),
         status => {
             let how =

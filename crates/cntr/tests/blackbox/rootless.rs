@@ -232,6 +232,30 @@ fn ranges_that_cannot_be_had() {
     }
 }
 
+/// A program that does not come to an end, say because a directory service does not answer it, is ended and named.
+#[test]
+fn a_map_program_that_hangs() {
+    if !possible() {
+        return;
+    }
+    let (sandbox, config) = mapped(&ranges(), "true");
+    sandbox.write(&config);
+    for name in ["newuidmap", "newgidmap"] {
+        let program = sandbox.path(name);
+        std::fs::write(&program, "#!/bin/sh\nexec sleep 1000\n").unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let path = format!("PATH={}", sandbox.dir().display());
+    let env = sandbox.seen(std::path::Path::new("/usr/bin/env")).arg(path);
+    let out = env.arg(sandbox.path("cntr")).args(&["create", &sandbox.id]).run();
+    let text = "linux.gidMappings: ";
+    assert!(
+        out.code == Some(1) && out.stderr.contains(text) && out.stderr.contains(": no answer within 20 s"),
+        "{out:#?}"
+    );
+    sandbox.assert_clean();
+}
+
 /// One id needs nobody's help. It costs setgroups(2), and groups with it.
 #[test]
 fn one_id_without_the_programs() {

@@ -377,6 +377,24 @@ fn an_agent_that_does_nothing() {
     sandbox.assert_clean();
 }
 
+/// `run` waits for execve, which is init's last call of its own.
+#[test]
+fn an_agent_that_does_not_answer_execve() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let mut config = with_profile(&sandbox, "true", profile("SCMP_ACT_NOTIFY", &["execve"]));
+    config["linux"]["seccomp"]["listenerPath"] = json!(sandbox.path("agent.sock"));
+    sandbox.write(&config);
+    let agent = Agent::start(&sandbox, Some(|_| Answer::Silence));
+    let out = sandbox.verb(&["run"]).run();
+    let text = "the seccomp agent does not answer init's own system calls";
+    assert!(out.code == Some(1) && out.stderr.contains(text), "{out:#?}");
+    agent.finish();
+    sandbox.assert_clean();
+}
+
 /// A listener cannot be taken where init would have to be traceable for other containers.
 #[test]
 fn an_ordinary_user_needs_a_namespace_of_his_own() {
@@ -401,15 +419,17 @@ fn an_ordinary_user_needs_a_namespace_of_his_own() {
     sandbox.assert_clean();
 }
 
-/// A profile that refuses what init speaks to its parent with: an error, not two processes that wait for each other.
+/// A profile that refuses what init speaks to its parent with, or even to end: an error, not two processes that wait for
+/// each other.
 #[test]
 fn a_profile_that_leaves_init_without_words() {
     if !root() {
         return;
     }
-    for no_new_privileges in [false, true] {
+    let profiles = [profile("SCMP_ACT_ERRNO", &["write"]), json!({ "defaultAction": "SCMP_ACT_ERRNO" })];
+    for (no_new_privileges, profile) in [false, true].iter().flat_map(|no| profiles.iter().map(move |p| (no, p))) {
         let sandbox = Sandbox::new();
-        let mut config = with_profile(&sandbox, "true", profile("SCMP_ACT_ERRNO", &["write"]));
+        let mut config = with_profile(&sandbox, "true", profile.clone());
         config["process"]["noNewPrivileges"] = json!(no_new_privileges);
         sandbox.write(&config);
         let out = sandbox.verb(&["create"]).run();

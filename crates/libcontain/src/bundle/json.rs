@@ -13,7 +13,7 @@
 
 use super::repeat;
 use super::words::Word;
-use super::zero::{ABSENT, Kind};
+use super::zero::{self, ABSENT, Kind};
 use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{
     self, DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, IntoDeserializer, MapAccess, SeqAccess, Visitor,
@@ -54,14 +54,20 @@ pub(super) struct Dropped {
 
 /// Decodes one document. Walks again as long as the failure is one of those that Go would not have had.
 pub(super) fn decode<T: DeserializeOwned>(text: &str) -> Result<(T, Vec<Dropped>), Fault> {
+    // The lines are those of a text that nobody has seen.
+    let again = |rewritten: &str| {
+        decode_plain(rewritten).map_err(|refused| match refused {
+            Refused::Fault(fault) | Refused::Repeated(fault) => Fault { line: 0, ..fault },
+        })
+    };
     decode_plain(text).or_else(|refused| match refused {
+        Refused::Fault(fault) if fault.path == zero::SECCOMP => {
+            zero::without_empty_seccomp(text).ok_or(fault).and_then(|rewritten| again(&rewritten))
+        }
         Refused::Fault(fault) => Err(fault),
         Refused::Repeated(fault) => {
             let rewritten = repeat::merge(text).map_err(|error| Fault { text: spoken(&error), ..fault })?;
-            decode_plain(&rewritten).map_err(|refused| match refused {
-                // The lines are those of a text that nobody has seen.
-                Refused::Fault(fault) | Refused::Repeated(fault) => Fault { line: 0, ..fault },
-            })
+            again(&rewritten)
         }
     })
 }

@@ -60,6 +60,10 @@ fn parse_errors_name_the_place() {
             "{\"annotations\":{\"a.b\":1}}",
             "config.json: annotations.a.b: invalid type: integer `1`, expected a string (line 1)",
         ),
+        (
+            r#"{"linux":{"seccomp":{"syscalls":[{"names":["x"],"action":"SCMP_ACT_LOG"}]}}}"#,
+            "config.json: linux.seccomp.defaultAction: must be given (line 1)",
+        ),
         (r#"{"process":{"rlimits":[{"soft":1}]}}"#, "config.json: process.rlimits[0].type: must be given (line 1)"),
         (
             r#"{"mounts":[{"destination":"/","options":["a"]},{"options":{}}]}"#,
@@ -292,6 +296,18 @@ fn documents_are_read_as_go_reads_them() {
         (r#"{"linux":{"resources":{"pids":{}}}}"#, "/linux/resources/pids/limit", json!(-1)),
         (r#"{"linux":{"resources":{"pids":{"limit":null}}}}"#, "/linux/resources/pids/limit", json!(-1)),
         (r#"{"linux":{"resources":{"memory":{"limit":null}}}}"#, "/linux/resources/memory", json!({})),
+        // A seccomp profile of zero values is none.
+        (r#"{"linux":{"seccomp":{}}}"#, "/linux/seccomp", json!(null)),
+        (
+            r#"{"linux":{"Seccomp":{"defaultAction":"","architectures":[],"syscalls":null}},"hostname":"h"}"#,
+            "",
+            json!({"ociVersion":"","linux":{},"hostname":"h"}),
+        ),
+        (
+            r#"{"linux":{"seccomp":{"defaultAction":"SCMP_ACT_LOG"},"seccomp":{}}}"#,
+            "/linux/seccomp/defaultAction",
+            json!("SCMP_ACT_LOG"),
+        ),
         // Two letters outside ASCII fold to ASCII ones.
         ("{\"ho\u{17f}tname\":\"long s\"}", "/hostname", json!("long s")),
         ("{\"linux\":{\"mas\u{212a}edPaths\":[\"/k\"]}}", "/linux/maskedPaths", json!(["/k"])),

@@ -1,7 +1,9 @@
 //! Go's zero values: what stands for `null`, and for members that the derived types do not do without.
 
 use super::json::{Place, Step, spoken};
+use super::repeat;
 use serde::de::{self, Deserializer, Visitor};
+use serde_json::Value;
 use std::fmt;
 
 /// Go's zero value for members whose absence the derived types refuse, or take for something else: (type, member,
@@ -20,6 +22,29 @@ pub(super) const ABSENT: &[(&str, &str, &str)] = &[
     ("Process", "user", "{}"),
     ("Scheduler", "policy", "\"\""),
 ];
+
+/// The one member that is demanded of a seccomp profile.
+pub(super) const SECCOMP: &str = "linux.seccomp.defaultAction";
+
+/// The document without its seccomp profile, if that is Go's zero value: no default action and no calls. runc takes it
+/// for no profile at all.
+pub(super) fn without_empty_seccomp(text: &str) -> Option<String> {
+    // Merged, because the parser would keep the last of two members only; names are in lower case then.
+    let mut document: Value = serde_json::from_str(&repeat::merge(text).ok()?).ok()?;
+    let linux = document.get_mut("linux")?.as_object_mut()?;
+    let profile = linux.get("seccomp")?;
+    let is_zero = |name| match profile.get(name) {
+        None | Some(Value::Null) => true,
+        Some(Value::String(text)) => text.is_empty(),
+        Some(Value::Array(list)) => list.is_empty(),
+        Some(_) => false,
+    };
+    if !(is_zero("defaultaction") && is_zero("syscalls")) {
+        return None;
+    }
+    linux.remove("seccomp");
+    Some(document.to_string())
+}
 
 /// What a JSON value has to be.
 #[derive(Clone, Copy)]

@@ -152,7 +152,7 @@ const SYSCALLS: &str = "linux.seccomp.syscalls";
 
 /// Compiles `profile` for a kernel whose own architecture is `native`. Everything wrong with the profile is
 /// added to `problems`; `None` if one of these is an error. (An absent profile, or one with an empty
-/// `defaultAction` and no syscalls, means no seccomp: the type cannot say that, the caller has to.)
+/// `defaultAction` and no syscalls, means no seccomp: the type cannot say that, and `bundle/zero.rs` leaves it out.)
 pub fn compile(profile: &LinuxSeccomp, native: Arch, problems: &mut Vec<Problem>) -> Option<Filter> {
     let mut found = Vec::new();
     let filter = compile_checked(profile, native, &mut found);

@@ -426,11 +426,25 @@ pub(crate) unsafe fn execve(path: &CStr, argv: &[*const c_char], envp: &[*const 
     ret.err().unwrap_or(Errno::INVAL)
 }
 
-/// `exit_group(2)`: no destructors, no flushing.
+/// `exit_group(2)`: no destructors, no flushing. A seccomp profile may refuse that, and whatever else there is to call:
+/// then an instruction that is none. Its signal cannot be blocked or ignored, not even by the first process of a pid
+/// namespace.
 pub(crate) fn exit(code: i32) -> ! {
+    for call in [libc::SYS_exit_group, libc::SYS_exit] {
+        // SAFETY: ends the process; if it is refused, nothing has happened. The child has one thread.
+        unsafe { libc::syscall(call, code) };
+    }
     loop {
-        // SAFETY: does not return.
-        unsafe { libc::syscall(libc::SYS_exit_group, code) };
+        #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+        // SAFETY: touches neither memory nor registers: the kernel answers it with SIGILL.
+        unsafe {
+            std::arch::asm!("ud2", options(noreturn, nomem, nostack));
+        }
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: as above, with SIGTRAP.
+        unsafe {
+            std::arch::asm!("brk #1", options(noreturn, nomem, nostack));
+        }
     }
 }
 
