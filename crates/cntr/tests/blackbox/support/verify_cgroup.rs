@@ -47,7 +47,7 @@ pub fn verify(config: &Value, pid: i32, view: View, findings: &mut Findings) {
         let file = dir.join(row.file);
         let seen = read(&file);
         findings.check(
-            seen.lines().any(|l| l.trim() == row.value),
+            seen.lines().any(|l| l.trim() == row.value || l.starts_with(&format!("{} ", row.value))), // io.max goes on
             format!("{}: asked for {}, {} says {seen:?}", row.at, row.value, file.display()),
         );
     }
@@ -100,7 +100,8 @@ fn rows(config: &Value, v2: bool) -> Vec<Row> {
         row("pids.limit", "pids", "pids.max", "pids.max", value);
     }
     for device in list(&resources["blockIO"]["throttleReadBpsDevice"]) {
-        let value = format!("{}:{} {}", device["major"], device["minor"], device["rate"]);
+        let limit = if v2 { "rbps=" } else { "" };
+        let value = format!("{}:{} {limit}{}", device["major"], device["minor"], device["rate"]);
         row("blockIO.throttleReadBpsDevice[0]", "blkio", "blkio.throttle.read_bps_device", "io.max", value);
     }
     if !v2 && !list(&resources["devices"]).is_empty() {
