@@ -201,7 +201,7 @@ pub(crate) fn filesystem(stage: &mut Stage<'_>, fs: &Filesystem) -> Result<()> {
     }
     if fs.is_proc {
         let mount = stage.attach(&fs.fstype, &fs.source, &data, fs.flags, target)?;
-        stage.proc = Some(stage.hold(mount));
+        stage.use_proc(mount);
         return Ok(());
     }
     mount_on(target, &fs.source, &fs.fstype, fs.flags, &data)?;

@@ -137,7 +137,7 @@ impl<'a> Stage<'a> {
         }
         let mount = mounts::fsmount(c"proc", c"proc", &Buffer::new(), 0)?;
         let mount = self.lend(mount);
-        self.proc = Some(self.hold(mount));
+        self.use_proc(mount);
         Ok(mount)
     }
 
@@ -149,8 +149,16 @@ impl<'a> Stage<'a> {
         if call("fstatfs", rustix::fs::fstatfs(proc))?.f_type != PROC_SUPER_MAGIC {
             return Err(Fault::plain(b"/proc of the runtime is no procfs"));
         }
-        self.proc = Some(self.hold(proc));
+        self.use_proc(proc);
         Ok(())
+    }
+
+    /// The procfs from here on. A config may mount any number of them: the former one makes room.
+    pub fn use_proc(&mut self, mount: Fd) {
+        if let Some(former) = self.proc.replace(mount) {
+            self.keep.retain(|kept| i32::try_from(*kept) != Ok(former.as_raw_fd()));
+        }
+        self.hold(mount);
     }
 
     pub fn open(&mut self, path: &CStr, flags: OFlags) -> Result<Fd> {

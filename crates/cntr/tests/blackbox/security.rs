@@ -486,3 +486,28 @@ fn seccomp_profiles_without_newer_calls() {
         }
     }
 }
+
+/// A config may mount procfs on /proc as often as it likes: what hides the masked paths is held for all of them.
+#[test]
+fn masks_behind_many_procfs() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let mut config = bundle::minimal(&sandbox.cgroups_path(), "cat /secret/*");
+    fs::create_dir(sandbox.rootfs().join("secret")).unwrap();
+    let names: Vec<String> = (0..200).map(|i| format!("/secret/{i}")).collect();
+    for name in &names {
+        fs::write(sandbox.rootfs().join(&name[1..]), "secret").unwrap();
+    }
+    for _ in 0..12 {
+        let proc = json!({ "destination": "/proc", "type": "proc", "source": "proc" });
+        bundle::set(&mut config, "/mounts/-", Some(proc));
+    }
+    config["linux"]["maskedPaths"] = json!(names);
+    config["linux"]["sysctl"] = json!({ "net.ipv4.ip_forward": "1" });
+    sandbox.write(&config);
+    let out = sandbox.verb(&["run"]).run();
+    assert_eq!((out.code, out.stdout.as_str()), (Some(0), ""), "{out:#?}");
+    sandbox.assert_clean();
+}

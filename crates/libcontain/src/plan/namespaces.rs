@@ -139,6 +139,10 @@ impl Planner<'_> {
         let mut flags = self.ns.new_of(at_clone) & if self.makes_time_itself() { !NEWTIME } else { !0 };
         let later = self.ns.new_of(NEWIPC | NEWNET | NEWUTS) & !flags;
         if self.ns.needs_fork() {
+            if !self.gains_privilege() {
+                // Whoever is in a namespace that is joined may see init from its clone on (CVE-2016-9962).
+                self.step(At::field("process"), Op::Undumpable);
+            }
             self.joins();
             let at = self.ns.at(NEWPID);
             self.step(at, Op::Fork(flags));
@@ -348,18 +352,8 @@ mod tests {
         assert_eq!(ns.at(NEWNET).to_string(), "linux.namespaces[2]");
     }
 
-    /// Who writes the maps, for callers with and without capabilities and programs.
-    #[test]
-    fn maps_are_written_by_who_may() {
-        use super::super::{Request, plan};
-        use crate::host::Host;
-        let root = Host { rootless_cgroups: true, ..Host::privileged() };
-        let user = Host { euid: 1000, egid: 100, capabilities: 0, ..root.clone() };
-        let given =
-            Host { newuidmap: Some("/b/newuidmap".into()), newgidmap: Some("/b/newgidmap".into()), ..user.clone() };
-        let half = Host { newgidmap: None, ..given.clone() };
-        let capable = Host { capabilities: 1 << 7, ..user.clone() };
-        let request = Request {
+    fn request() -> super::super::Request<'static> {
+        super::super::Request {
             id: "c",
             bundle: std::path::Path::new("/b"),
             no_pivot: false,
@@ -370,7 +364,57 @@ mod tests {
             listen_fd_names: None,
             notify_dir: None,
             console: false,
-        };
+        }
+    }
+
+    /// Init is not dumpable from its clone on, and again once its ids have changed. Of an ordinary user's init the parent has
+    /// to write the maps first.
+    #[test]
+    fn nobody_traces_who_joins() {
+        use super::super::plan;
+        use crate::host::Host;
+        let root = Host { rootless_cgroups: true, ..Host::privileged() };
+        let user = Host { euid: 1000, egid: 100, capabilities: 0, ..root.clone() };
+        for (host, list, expected) in [
+            (&root, &["pid!"][..], "undumpable join fork undumpable"),
+            (&root, &["pid!", "user!"], "undumpable join join root fork undumpable"),
+            (&root, &["pid!", "user"], "undumpable join fork root undumpable"),
+            (&root, &["network!"], "join undumpable"),
+            (&user, &["user!"], "undumpable join root fork undumpable"),
+            (&user, &["user", "network!"], "join fork root undumpable"),
+        ] {
+            let kind = |text: &&str| match text.strip_suffix('!') {
+                Some(kind) => serde_json::json!({ "type": kind, "path": "/ns" }),
+                None => serde_json::json!({ "type": text }),
+            };
+            let namespaces: Vec<_> = list.iter().chain(&["mount"]).map(kind).collect();
+            let map = serde_json::json!([{ "containerID": 0, "hostID": host.euid, "size": 1 }]);
+            let gids = serde_json::json!([{ "containerID": 0, "hostID": host.egid, "size": 1 }]);
+            let spec = serde_json::json!({ "ociVersion": "1.0.2",
+                "linux": { "namespaces": namespaces, "uidMappings": map, "gidMappings": gids } });
+            let plan = plan(&request(), &serde_json::from_value::<Spec>(spec).unwrap(), host).unwrap();
+            let word = |step: &super::super::Step| match step.op {
+                Op::Undumpable => Some("undumpable"),
+                Op::SetNs(..) => Some("join"),
+                Op::BecomeRoot { .. } => Some("root"),
+                Op::Fork(_) => Some("fork"),
+                _ => None,
+            };
+            assert_eq!(plan.steps.iter().filter_map(word).collect::<Vec<_>>().join(" "), expected, "{list:?}");
+        }
+    }
+
+    /// Who writes the maps, for callers with and without capabilities and programs.
+    #[test]
+    fn maps_are_written_by_who_may() {
+        use super::super::plan;
+        use crate::host::Host;
+        let root = Host { rootless_cgroups: true, ..Host::privileged() };
+        let user = Host { euid: 1000, egid: 100, capabilities: 0, ..root.clone() };
+        let given =
+            Host { newuidmap: Some("/b/newuidmap".into()), newgidmap: Some("/b/newgidmap".into()), ..user.clone() };
+        let half = Host { newgidmap: None, ..given.clone() };
+        let capable = Host { capabilities: 1 << 7, ..user.clone() };
         let written = |host: &Host, uids: &[(u32, u32, u32)], gids: &[(u32, u32, u32)]| {
             let list = |rows: &[(u32, u32, u32)]| -> serde_json::Value {
                 rows.iter().map(|r| serde_json::json!({"containerID": r.0, "hostID": r.1, "size": r.2})).collect()
@@ -378,7 +422,7 @@ mod tests {
             let spec = serde_json::json!({ "ociVersion": "1.0.2", "linux": {
                 "namespaces": [{"type": "user"}, {"type": "mount"}], "uidMappings": list(uids), "gidMappings": list(gids),
             }});
-            match plan(&request, &serde_json::from_value::<Spec>(spec).unwrap(), host) {
+            match plan(&request(), &serde_json::from_value::<Spec>(spec).unwrap(), host) {
                 Ok(plan) => {
                     let maps = plan.spawn.maps.unwrap();
                     let by =
