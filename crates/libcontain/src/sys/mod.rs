@@ -434,17 +434,25 @@ pub(crate) fn exit(code: i32) -> ! {
         // SAFETY: ends the process; if it is refused, nothing has happened. The child has one thread.
         unsafe { libc::syscall(call, code) };
     }
+    fault()
+}
+
+#[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+fn fault() -> ! {
+    // SAFETY: touches neither memory nor registers: the kernel answers it with SIGILL.
+    unsafe { std::arch::asm!("ud2", options(noreturn, nomem, nostack)) }
+}
+
+#[cfg(target_arch = "aarch64")]
+fn fault() -> ! {
+    // SAFETY: touches neither memory nor registers: the kernel answers it with SIGTRAP.
+    unsafe { std::arch::asm!("brk #1", options(noreturn, nomem, nostack)) }
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "x86", target_arch = "aarch64")))]
+fn fault() -> ! {
     loop {
-        #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-        // SAFETY: touches neither memory nor registers: the kernel answers it with SIGILL.
-        unsafe {
-            std::arch::asm!("ud2", options(noreturn, nomem, nostack));
-        }
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: as above, with SIGTRAP.
-        unsafe {
-            std::arch::asm!("brk #1", options(noreturn, nomem, nostack));
-        }
+        std::hint::spin_loop();
     }
 }
 
