@@ -422,7 +422,7 @@ fn hierarchies_without_a_cgroup() {
     let own: Vec<Vec<&str>> = own.lines().map(|line| line.splitn(3, ':').collect()).collect();
     let v1: Vec<(&str, &str)> = own
         .iter()
-        .filter_map(|f| Some((f[1].strip_prefix("name=").unwrap_or(f[1]), f[2])))
+        .map(|f| (f[1].strip_prefix("name=").unwrap_or(f[1]), f[2]))
         .filter(|(name, _)| !name.is_empty() && std::path::Path::new("/sys/fs/cgroup").join(name).is_dir())
         .collect();
     if v1.is_empty() {
@@ -441,7 +441,8 @@ fn hierarchies_without_a_cgroup() {
         let out = inside(&sandbox, &["-U", "-r", "--map-auto", "-m"], "exec \"$1\" run \"$2\"").run();
         for (name, path) in &v1 {
             let point = format!("/sys/fs/cgroup/{name}");
-            let line = out.stdout.lines().map(words).filter(|w| w.get(4) == Some(&point.as_str())).last(); // above what the host has there
+            // The last one: above what the host has there.
+            let line = out.stdout.lines().map(words).rfind(|w| w.get(4) == Some(&point.as_str()));
             let line = line.unwrap_or_else(|| panic!("{namespace} {option}: no {name}: {out:#?}"));
             // A directory that the user may not search is not seen by the runtime: then it takes the hierarchy's root.
             let expected = if namespace { vec!["/"] } else { vec![*path, "/"] };
