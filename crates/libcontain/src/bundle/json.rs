@@ -494,13 +494,18 @@ enum Value {
     Default { name: &'static str, value: &'static str },
 }
 
+/// Sections for other platforms: not read, as if they were unknown (config.md#platform-specific-configuration). Engines
+/// that serve several platforms may leave empty ones behind, which the derived types refuse.
+const FOREIGN: [(&str, &str); 3] = [("Spec", "solaris"), ("Spec", "windows"), ("Spec", "vm")];
+
 impl<A> Members<'_, A> {
     /// Index and canonical spelling of a member: an exact match goes before one in another case, as in Go.
     fn find(&self, name: &str) -> Option<(usize, &'static str)> {
         let named = |same: fn(&str, &str) -> bool| {
             self.fields.iter().enumerate().find(|(_, field)| same(field, name)).map(|(i, field)| (i, *field))
         };
-        named(|field, name| field == name).or_else(|| named(repeat::same_name))
+        let found = named(|field, name| field == name).or_else(|| named(repeat::same_name));
+        found.filter(|(_, field)| !FOREIGN.contains(&(self.owner, *field)))
     }
 
     /// The next field that the document left out and that has a zero value.

@@ -169,6 +169,14 @@ fn unknown_words_of_the_process_are_refused_with_runc_texts() {
 }
 
 #[test]
+fn sections_for_other_platforms_are_not_read() {
+    let found =
+        spec(r#"{"ociVersion":"1.3.0","vm":{},"Windows":{"layerFolders":7},"solaris":[],"zos":null,"freebsd":1}"#);
+    assert_eq!(found.version(), "1.3.0");
+    assert!(found.vm().is_none() && found.windows().is_none() && found.solaris().is_none());
+}
+
+#[test]
 fn unknown_words_of_seccomp_are_refused_with_runc_texts() {
     refused(&[
         (
