@@ -256,6 +256,20 @@ fn a_map_program_that_hangs() {
     sandbox.assert_clean();
 }
 
+/// A SIGCHLD that is ignored is inherited, and the kernel then reaps children unseen: how newuidmap ended is learnt all the same.
+#[test]
+fn a_caller_that_ignores_sigchld() {
+    if !possible() {
+        return;
+    }
+    let (sandbox, config) = mapped(&ranges(), "cat /proc/self/uid_map");
+    sandbox.write(&config);
+    sandbox.verb(&["create"]).wrapped(&["env", "--ignore-signal=CHLD"]).ok();
+    assert_eq!(map_of(sandbox.pid(), "uid_map"), triples(&ranges()));
+    sandbox.verb(&["delete", "--force"]).ok();
+    sandbox.assert_clean();
+}
+
 /// One id needs nobody's help. It costs setgroups(2), and groups with it.
 #[test]
 fn one_id_without_the_programs() {
