@@ -8,7 +8,7 @@
 //! The protocol, over one `SOCK_SEQPACKET` pair: the child sends reports (`report.rs`), the parent answers single bytes.
 //! | child | parent |
 //! |---|---|
-//! | `Pid` (after `Op::Fork`) | takes init's pid, reaps the intermediate |
+//! | `Pid` (after `Op::Fork`), init reads | takes init's pid, GO, reaps the intermediate |
 //! | reads at `Gate(Map)` | writes the id maps, GO |
 //! | `Gate`, reads at `Gate(Network)` | moves network devices, GO |
 //! | `Gate`, reads at `Gate(Hooks)` | runs prestart and createRuntime hooks, GO |
@@ -131,6 +131,7 @@ impl Init {
         let pid = number(&report, 4);
         let intermediate = std::mem::replace(&mut self.pidfd, open_pidfd(pid)?);
         self.pid = pid;
+        self.go();
         call("waitid", wait::reap(intermediate.as_fd())).map(drop)
     }
 
@@ -366,7 +367,11 @@ impl<'a> Child<'a> {
             call("clone3", unsafe { sys::clone3(&args) })
         };
         match cloned? {
-            0 => self.lead(),
+            0 => {
+                self.lead()?;
+                // Faster than the intermediate, init would be taken for it: its first word has to come second.
+                self.wait_for_go()
+            }
             pid => {
                 self.report(KIND_PID, pid);
                 sys::exit(0)
