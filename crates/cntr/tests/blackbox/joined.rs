@@ -122,6 +122,26 @@ fn every_combination() {
     sandbox.assert_clean();
 }
 
+/// Init may be faster than the process that cloned it, here by a fifth of a second. It is init all the same whose pid is
+/// recorded, and whose end and status count.
+#[test]
+fn an_intermediate_that_is_slow() {
+    if !root() || !crate::support::have("strace") {
+        return;
+    }
+    let pod = Pod::new();
+    let sandbox = Sandbox::new();
+    let namespaces = json!([{ "type": "pid", "path": pod.path("pid") }, { "type": "mount" }, { "type": "network" }]);
+    let mut config = config(&sandbox, namespaces);
+    config["process"]["args"][2] = "sleep 1; echo done; exit 7".into();
+    sandbox.write(&config);
+    let slow =
+        ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=clone3", "-e", "inject=clone3:delay_exit=200000"];
+    let out = sandbox.verb(&["run"]).wrapped(&slow).run();
+    assert_eq!((out.code, out.stdout.as_str()), (Some(7), "done\n"), "{out:#?}");
+    sandbox.assert_clean();
+}
+
 /// A new user namespace has no power over a network namespace of others, which is why that is joined before.
 #[test]
 fn a_new_user_namespace_beside_joined_ones() {
