@@ -178,6 +178,22 @@ fn cwd_is_made() {
     sandbox.assert_clean();
 }
 
+/// A program of uid 1000 in a user namespace whose root has no right to `process.cwd`: that is the user's, with this mode.
+fn in_a_directory_of_the_user(sandbox: &Sandbox, script: &str, mode: u32) -> Value {
+    let own = sandbox.rootfs().join("home/own");
+    fs::create_dir(&own).unwrap();
+    std::os::unix::fs::chown(&own, Some(105_000), Some(77)).unwrap();
+    fs::set_permissions(&own, fs::Permissions::from_mode(mode)).unwrap();
+    let mut config = bundle::minimal(&sandbox.cgroups_path(), script);
+    let map = |id: u32, host: u32| json!({ "containerID": id, "hostID": host, "size": 1 });
+    bundle::set(&mut config, "/linux/namespaces/-", Some(json!({ "type": "user" })));
+    config["linux"]["uidMappings"] = json!([map(0, 100_000), map(1000, 105_000)]);
+    config["linux"]["gidMappings"] = config["linux"]["uidMappings"].clone();
+    config["process"]["user"] = json!({ "uid": 1000, "gid": 1000 });
+    config["process"]["cwd"] = json!("/home/own");
+    config
+}
+
 /// A directory that the container's root may not enter (its group is not of the user namespace, so that CAP_DAC_OVERRIDE
 /// does not count; on NFS root is squashed), but the user may; and one that neither may.
 #[test]
@@ -187,17 +203,7 @@ fn cwd_is_entered_as_the_user() {
     }
     for (mode, enters) in [(0o700, true), (0o000, false)] {
         let sandbox = Sandbox::new();
-        let mut config = bundle::minimal(&sandbox.cgroups_path(), "pwd; id -u");
-        let map = |id: u32, host: u32| json!({ "containerID": id, "hostID": host, "size": 1 });
-        bundle::set(&mut config, "/linux/namespaces/-", Some(json!({ "type": "user" })));
-        config["linux"]["uidMappings"] = json!([map(0, 100_000), map(1000, 105_000)]);
-        config["linux"]["gidMappings"] = json!([map(0, 100_000), map(1000, 105_000)]);
-        config["process"]["user"] = json!({ "uid": 1000, "gid": 1000 });
-        config["process"]["cwd"] = json!("/home/own");
-        let own = sandbox.rootfs().join("home/own");
-        fs::create_dir(&own).unwrap();
-        std::os::unix::fs::chown(&own, Some(105_000), Some(77)).unwrap();
-        fs::set_permissions(&own, fs::Permissions::from_mode(mode)).unwrap();
+        let config = in_a_directory_of_the_user(&sandbox, "pwd; id -u", mode);
         sandbox.write(&config);
         let out = sandbox.verb(&["run"]).run();
         if enters {
@@ -221,18 +227,8 @@ fn cwd_of_the_user_is_not_looked_up_again() {
     }
     let sandbox = Sandbox::new();
     let home = HOME.get_or_init(|| sandbox.rootfs().join("home"));
-    let own = home.join("own");
-    fs::create_dir(&own).unwrap();
-    std::os::unix::fs::chown(&own, Some(105_000), Some(77)).unwrap();
-    fs::set_permissions(&own, fs::Permissions::from_mode(0o700)).unwrap();
     symlink("/proc/self/root/etc", home.join("link")).unwrap();
-    let mut config = bundle::minimal(&sandbox.cgroups_path(), "pwd");
-    let map = |id: u32, host: u32| json!({ "containerID": id, "hostID": host, "size": 1 });
-    bundle::set(&mut config, "/linux/namespaces/-", Some(json!({ "type": "user" })));
-    config["linux"]["uidMappings"] = json!([map(0, 100_000), map(1000, 105_000)]);
-    config["linux"]["gidMappings"] = json!([map(0, 100_000), map(1000, 105_000)]);
-    config["process"]["user"] = json!({ "uid": 1000, "gid": 1000 });
-    config["process"]["cwd"] = json!("/home/own");
+    let mut config = in_a_directory_of_the_user(&sandbox, "pwd", 0o700);
     config["linux"]["seccomp"] = json!({
         "defaultAction": "SCMP_ACT_ALLOW",
         "listenerPath": sandbox.path("agent.sock"),
