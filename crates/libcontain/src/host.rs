@@ -15,6 +15,7 @@ use rustix::io::Errno;
 
 use crate::kernel::{self, Call, Calls};
 use crate::plan::cgroup::Layout;
+use crate::plan::systemd::Manager;
 #[cfg(test)]
 use crate::plan::cgroup::Mode;
 use crate::{small_file, sys};
@@ -66,6 +67,8 @@ pub struct Host {
     pub selinux: Option<bool>,
     /// Where cgroups are.
     pub cgroups: Layout,
+    /// Who makes cgroups, if that is systemd; `None`: the library itself, in `/sys/fs/cgroup`.
+    pub manager: Option<Manager>,
     /// Missing permission for cgroups is tolerated where no limit is asked for.
     pub rootless_cgroups: bool,
     /// Where resctrl is mounted, if it is. [`Host::probe`] leaves it out: asking is for configs that need it.
@@ -117,6 +120,7 @@ impl Host {
             apparmor: None,
             selinux: None,
             cgroups: crate::cgroup::probe()?,
+            manager: None,
             rootless_cgroups: euid != 0 || user_namespace,
             resctrl: None,
         })
@@ -163,6 +167,7 @@ impl Host {
             apparmor: Some(true),
             selinux: Some(true),
             cgroups: Layout { mode: Mode::Absent, hierarchies: vec![] },
+            manager: None,
             rootless_cgroups: false,
             resctrl: None,
         }

@@ -16,6 +16,7 @@ use std::fmt;
 use oci_spec::runtime::Spec;
 
 use super::devices::{self, Program};
+use super::systemd::Unit;
 use crate::error::{At, Problem};
 
 mod resources;
@@ -88,6 +89,8 @@ pub struct Hierarchy {
 pub struct Plan {
     /// One directory per hierarchy, in the order of making them.
     pub dirs: Vec<Dir>,
+    /// The unit that systemd is asked for, if it makes the cgroup.
+    pub unit: Option<Unit>,
     /// In the order of writing them.
     pub writes: Vec<Write>,
     /// v2: the device program. On v1 the rules are among the writes.

@@ -23,6 +23,7 @@ mod rootfs;
 pub mod seccomp;
 mod show;
 mod sockets;
+pub mod systemd;
 pub mod tuning;
 
 use std::ffi::CString;

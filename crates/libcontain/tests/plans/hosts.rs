@@ -83,6 +83,7 @@ pub fn v2() -> Host {
         apparmor: None,
         selinux: None,
         cgroups: Layout { mode: Mode::V2, hierarchies: vec![unified("", &all, "/system.slice/caller.service")] },
+        manager: None,
         rootless_cgroups: false,
         resctrl: None,
     }
