@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::hook_state::SPEC_VERSION;
+use crate::plan::cgroup::resources::{self, Row};
 use crate::plan::{annotations, mount_options, seccomp, tuning};
 use crate::{check, plan, sys};
 
@@ -121,7 +122,7 @@ fn linux() -> Linux {
     Linux {
         namespaces: plan::namespace_kinds(),
         capabilities: capabilities(),
-        cgroup: Cgroup { v1: true, v2: true, systemd: false, systemd_user: false, rdma: true },
+        cgroup: cgroup(),
         seccomp: Seccomp {
             enabled: true,
             actions: &seccomp::ACTIONS,
@@ -136,6 +137,19 @@ fn linux() -> Linux {
         memory_policy: MemoryPolicy { modes: &tuning::MEMORY_MODES, flags: &tuning::MEMORY_FLAGS },
         mount_extensions: MountExtensions { idmap: YES },
         net_devices: YES,
+    }
+}
+
+/// From the table of resources: a driver or version that no field has a column for cannot be offered.
+fn cgroup() -> Cgroup {
+    let any = |has: fn(&Row) -> bool| resources::rows().iter().any(has);
+    let user = any(|row| row.unit_v2.is_some()); // A user's manager has v2 alone.
+    Cgroup {
+        v1: any(|row| row.v1.is_some()),
+        v2: any(|row| row.v2.is_some()),
+        systemd: user && any(|row| row.unit_v1.is_some()),
+        systemd_user: user,
+        rdma: any(|row| row.v2.as_ref().is_some_and(|file| file.controller == "rdma")),
     }
 }
 
@@ -208,7 +222,8 @@ mod tests {
             ("/ociVersionMin", serde_json::json!("1.0.0")),
             ("/ociVersionMax", serde_json::json!("1.3.0")),
             ("/linux/mountExtensions/idmap/enabled", serde_json::json!(true)),
-            ("/linux/cgroup/systemdUser", serde_json::json!(false)),
+            ("/linux/cgroup/systemd", serde_json::json!(true)),
+            ("/linux/cgroup/systemdUser", serde_json::json!(true)),
             ("/linux/cgroup/rdma", serde_json::json!(true)),
             ("/linux/intelRdt", serde_json::json!({"enabled": true, "schemata": true, "monitoring": true})),
             ("/linux/memoryPolicy/modes/3", serde_json::json!("MPOL_LOCAL")),

@@ -7,7 +7,13 @@ use oci_spec::runtime::Spec;
 use rustix::process::Signal;
 
 use super::*;
+use crate::host::Host;
 use crate::plan::cgroup::{Layout, Mode as Mounted, Plan, plan};
+
+/// A machine with these cgroups.
+fn on(layout: &Layout, rootless: bool) -> Host {
+    Host { cgroups: layout.clone(), rootless_cgroups: rootless, ..Host::privileged() }
+}
 
 /// A path nobody else uses, whose cgroups are gone when it is dropped, however the test ends.
 struct Place {
@@ -40,7 +46,7 @@ impl Place {
         let mut spec = Spec::default();
         spec.set_linux(Some(serde_json::from_str(&linux).unwrap()));
         let mut problems = Vec::new();
-        let plan = plan("c", &spec, &self.layout, false, &mut problems);
+        let plan = plan("c", &spec, &on(&self.layout, false), &mut problems);
         assert_eq!(problems, []);
         plan
     }
@@ -479,7 +485,7 @@ fn rootless_goes_without_what_it_may_not_make() {
     let unprivileged = |linux: &str, layout: &Layout| {
         let mut spec = Spec::default();
         spec.set_linux(Some(serde_json::from_str(linux).unwrap()));
-        let plan = plan("cntr-test-rootless", &spec, layout, true, &mut Vec::new());
+        let plan = plan("cntr-test-rootless", &spec, &on(layout, true), &mut Vec::new());
         let cgroup = Cgroup::create(&plan).map_err(|e| e.to_string())?;
         cgroup.apply(&plan).map(|()| cgroup.members.len()).map_err(|e| e.to_string())
     };

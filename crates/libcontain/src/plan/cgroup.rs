@@ -1,8 +1,8 @@
 //! Which cgroup the container gets, and what is written into it.
 //!
 //! Owns [`Layout`] (the machine's hierarchies, as data), [`Plan`] (directories and writes, in order) and the
-//! rules about paths (contract.md 6.1). The lowering of `linux.resources` is in
-//! `resources`.
+//! rules about paths (contract.md 6.1). The lowering of `linux.resources` is in [`resources`]; where systemd makes the
+//! cgroup, what it is asked for is in `unit`.
 //!
 //! Invariants: every directory is cleaned as if rooted, so that no path leaves its hierarchy, and lies below the
 //! root of it, so that nothing here can be about every process of the machine. Every write goes to a file name
@@ -16,10 +16,12 @@ use std::fmt;
 use oci_spec::runtime::Spec;
 
 use super::devices::{self, Program};
-use super::systemd::Unit;
+use super::systemd::{Property, Unit};
 use crate::error::{At, Problem};
+use crate::host::Host;
 
-mod resources;
+pub mod resources;
+mod unit;
 
 /// Where cgroups are mounted.
 pub const ROOT: &str = "/sys/fs/cgroup";
@@ -211,28 +213,41 @@ impl fmt::Display for Write {
 /// One line per directory, write and program, without a newline at the end.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = self.unit.iter().map(|unit| format!("{:<36} unit {}", PATH.to_string(), unit.name));
+        let asked = self.unit.iter().flat_map(|unit| &unit.properties).map(Property::to_string);
         let dirs = self.dirs.iter().map(|dir| format!("{:<36} {}", PATH.to_string(), dir.absolute()));
         let writes = self.writes.iter().map(Write::to_string);
         let devices = self.devices.iter().map(|program| {
             format!("{:<36} device program of {} instructions", "linux.resources.devices", program.len())
         });
-        f.write_str(&dirs.chain(writes).chain(devices).collect::<Vec<_>>().join("\n"))
+        f.write_str(&unit.chain(asked).chain(dirs).chain(writes).chain(devices).collect::<Vec<_>>().join("\n"))
     }
 }
 
 /// Plans the container's cgroup. Problems are reported, and what they are about is left out of the plan.
-pub fn plan(id: &str, spec: &Spec, layout: &Layout, rootless: bool, problems: &mut Vec<Problem>) -> Plan {
+pub fn plan(id: &str, spec: &Spec, host: &Host, problems: &mut Vec<Problem>) -> Plan {
     let linux = spec.linux().as_ref();
     let configured = linux.and_then(|l| l.cgroups_path().as_ref()).map(|p| p.to_string_lossy()).unwrap_or_default();
-    let asked = if configured.is_empty() { id } else { configured.as_ref() };
     let resources = linux.and_then(|l| l.resources().as_ref());
+    let (layout, rootless) = (&host.cgroups, host.rootless_cgroups);
 
-    let mut plan =
-        Plan { tolerate_devices: rootless, tolerate_failure: rootless && configured.is_empty(), ..Plan::default() };
-    if !names_a_cgroup(asked, problems) {
-        return plan;
-    }
-    plan.dirs = dirs(asked, layout);
+    let mut plan = Plan { tolerate_devices: rootless, ..Plan::default() };
+    let rounded;
+    let resources = if let Some(manager) = &host.manager {
+        let Some(place) = unit::place(id, &configured, layout, manager, problems) else { return plan };
+        plan.dirs = dirs(layout, |_| place.path.clone());
+        plan.unit = Some(unit::unit(&place, spec, layout, manager, problems));
+        rounded = resources.map(resources::as_systemd_rounds);
+        rounded.as_ref()
+    } else {
+        plan.tolerate_failure = rootless && configured.is_empty();
+        let asked = if configured.is_empty() { id } else { configured.as_ref() };
+        if !names_a_cgroup(asked, problems) {
+            return plan;
+        }
+        plan.dirs = dirs(layout, |hierarchy| place(asked, hierarchy, layout.mode));
+        resources
+    };
     if let Some(resources) = resources {
         resources::writes(resources, layout, &mut plan, problems);
     }
@@ -256,11 +271,11 @@ fn names_a_cgroup(asked: &str, problems: &mut Vec<Problem>) -> bool {
     false
 }
 
-fn dirs(asked: &str, layout: &Layout) -> Vec<Dir> {
+fn dirs(layout: &Layout, place: impl Fn(&Hierarchy) -> String) -> Vec<Dir> {
     let joined = layout.hierarchies.iter().filter(|h| h.v2 || h.controllers.iter().any(|c| V1.contains(&c.as_str())));
     let make = |h: &Hierarchy| Dir {
         mount: h.dir.clone(),
-        path: place(asked, h, layout.mode),
+        path: place(h),
         own: clean(&h.own),
         keys: if h.v2 { Vec::new() } else { h.controllers.clone() },
         v2: h.v2,

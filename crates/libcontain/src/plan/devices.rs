@@ -17,6 +17,7 @@ use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
 use crate::error::{At, Problem};
 
 mod program;
+pub(crate) mod unit;
 
 pub use program::Program;
 

@@ -187,8 +187,7 @@ impl<'a> Planner<'a> {
     fn new(request: &'a Request<'a>, spec: &'a Spec, host: &'a Host) -> Self {
         let mut problems = Vec::new();
         let ns = namespaces::Wanted::from(spec);
-        let rootless = host.rootless_cgroups;
-        let cgroup = cgroup::plan(request.id, spec, &host.cgroups, rootless, &mut problems);
+        let cgroup = cgroup::plan(request.id, spec, host, &mut problems);
         let preserve_fds = request.listen_fds.saturating_add(request.preserve_fds);
         let old_clone = host.missing.has(Call::Clone3);
         let spawn = Spawn { preserve_fds, old_clone, ..Spawn::default() };

@@ -72,15 +72,7 @@ impl fmt::Display for Plan {
                 |rows: &[[u32; 3]]| rows.iter().map(|[c, h, n]| format!("{c} {h} {n}")).collect::<Vec<_>>().join(", ");
             writeln!(f, "maps    expected: uid {}; gid {}", shown(&maps.uid), shown(&maps.gid))?;
         }
-        for dir in &self.cgroup.dirs {
-            writeln!(f, "cgroup  {:<36} mkdir {}", "linux.cgroupsPath", dir.absolute())?;
-        }
-        for write in &self.cgroup.writes {
-            writeln!(f, "cgroup  {:<36} {} = {}", write.at.to_string(), write.file, write.value)?;
-        }
-        if let Some(program) = &self.cgroup.devices {
-            writeln!(f, "cgroup  {:<36} device program, {} instructions", "linux.resources.devices", program.len())?;
-        }
+        cgroup(f, &self.cgroup)?;
         if let Some(rdt) = &self.rdt {
             writeln!(f, "rdt     {:<36} {}", "linux.intelRdt", rdt.group)?;
             for text in rdt.schemata.iter().flat_map(|text| text.lines()) {
@@ -114,6 +106,26 @@ impl fmt::Display for Plan {
         }
         Ok(())
     }
+}
+
+/// The unit, the directories and what is written into them.
+fn cgroup(f: &mut fmt::Formatter<'_>, plan: &super::cgroup::Plan) -> fmt::Result {
+    if let Some(unit) = &plan.unit {
+        writeln!(f, "unit    {:<36} start {}", "linux.cgroupsPath", unit.name)?;
+        for property in &unit.properties {
+            writeln!(f, "unit    {property}")?;
+        }
+    }
+    for dir in &plan.dirs {
+        writeln!(f, "cgroup  {:<36} mkdir {}", "linux.cgroupsPath", dir.absolute())?;
+    }
+    for write in &plan.writes {
+        writeln!(f, "cgroup  {:<36} {} = {}", write.at.to_string(), write.file, write.value)?;
+    }
+    if let Some(program) = &plan.devices {
+        writeln!(f, "cgroup  {:<36} device program, {} instructions", "linux.resources.devices", program.len())?;
+    }
+    Ok(())
 }
 
 impl fmt::Display for Open {

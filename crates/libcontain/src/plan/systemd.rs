@@ -1,10 +1,20 @@
 //! A container's cgroup as systemd is asked for it: a transient unit and its properties, as data.
 //!
-//! Owns [`Unit`] and [`Value`]. `systemd.rs` (outside the plan) sends them over D-Bus; nothing is decided there.
+//! Owns [`Unit`] and [`Value`]; below are what the config says about the unit: its place (`place`), and properties in
+//! annotations. `systemd.rs` (outside the plan) sends them over D-Bus; nothing is decided there.
 //!
 //! Must not enter: I/O, and the encoding of D-Bus.
 
+use std::fmt::{self, Write as _};
+
 use crate::error::At;
+
+mod annotations;
+pub mod gvariant;
+mod place;
+
+pub(crate) use self::annotations::annotated;
+pub(crate) use self::place::Place;
 
 /// What the manager of units says about itself, where it is the one who makes cgroups.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,4 +84,46 @@ pub enum Value {
     Entry(Box<(Value, Value)>),
     /// `v`
     Variant(Box<Value>),
+}
+
+impl fmt::Display for Property {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:<36} {} = {}", self.at.to_string(), self.name, self.value)
+    }
+}
+
+/// As `cntr plan` shows it: text bare, no types.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |f: &mut fmt::Formatter<'_>, items: &[Value]| {
+            items.iter().enumerate().try_for_each(|(i, item)| write!(f, "{}{item}", if i == 0 { "" } else { ", " }))
+        };
+        match self {
+            Value::Bool(value) => value.fmt(f),
+            Value::Byte(value) => value.fmt(f),
+            Value::I16(value) => value.fmt(f),
+            Value::U16(value) => value.fmt(f),
+            Value::I32(value) => value.fmt(f),
+            Value::U32(value) => value.fmt(f),
+            Value::I64(value) => value.fmt(f),
+            Value::U64(u64::MAX) => f.write_str("infinity"),
+            Value::U64(value) => value.fmt(f),
+            Value::Double(bits) => f64::from_bits(*bits).fmt(f),
+            Value::Text(text) | Value::Path(text) | Value::Signature(text) => {
+                text.chars().flat_map(char::escape_debug).try_for_each(|c| f.write_char(c))
+            }
+            Value::Array(_, items) => {
+                f.write_str("[")?;
+                list(f, items)?;
+                f.write_str("]")
+            }
+            Value::Struct(items) => {
+                f.write_str("(")?;
+                list(f, items)?;
+                f.write_str(")")
+            }
+            Value::Entry(entry) => write!(f, "{}: {}", entry.0, entry.1),
+            Value::Variant(value) => write!(f, "<{value}>"),
+        }
+    }
 }

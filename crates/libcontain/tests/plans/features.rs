@@ -4,11 +4,10 @@
 //! What each mount option does is in silent.rs.
 
 use libcontain::plan::{Gate, Op};
-use libcontain::spec::Spec;
-use libcontain::{Bundle, CgroupDriver, CreateOptions, Host, Plan, Resctrl, Runtime};
+use libcontain::{Bundle, Host, Plan, Resctrl};
 use serde_json::{Value, json};
 
-use crate::hosts::{hybrid, v1, v2};
+use crate::hosts::{hybrid, systemd, systemd_user, systemd_v1, v1, v2};
 use crate::silent::{answer, base, merge};
 
 fn document() -> Value {
@@ -256,10 +255,17 @@ fn cgroups() {
         let plan = answer(&with(&rdma), &host).unwrap();
         assert!(says("rdma") && plan.cgroup.writes.iter().any(|w| w.file == "rdma.max"));
     }
-    let spec: Spec = serde_json::from_value(base()).unwrap();
-    let runtime = Runtime::new("/run/cntr").with_host(v2()).with_cgroup_driver(CgroupDriver::Systemd);
-    let planned = runtime.plan(&"c1".parse().unwrap(), &Bundle::new("/b", spec), &CreateOptions::default());
-    assert_eq!((says("systemd"), says("systemdUser")), (planned.is_ok(), planned.is_ok()));
+    for (name, host) in [("systemd", systemd()), ("systemd", systemd_v1()), ("systemdUser", systemd_user())] {
+        let mut config = with(&limit);
+        config["linux"]["cgroupsPath"] = "-:cntr:c1".into();
+        if name == "systemdUser" {
+            let map = json!([{ "containerID": 0, "hostID": host.euid, "size": 1 }]);
+            merge(&mut config, &json!({ "linux": { "uidMappings": map, "gidMappings": map } }));
+            config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "user" }));
+        }
+        let unit = answer(&config, &host).unwrap().cgroup.unit.unwrap();
+        assert!(says(name) && unit.properties.iter().any(|p| p.name == "TasksMax"), "{name}: {unit:?}");
+    }
 }
 
 /// Those that a runtime acts upon, and those that it may one day or that hide something, and no others.

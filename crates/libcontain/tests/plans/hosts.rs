@@ -3,6 +3,7 @@
 use libcontain::Host;
 use libcontain::kernel::{Call, Calls};
 use libcontain::plan::cgroup::{Hierarchy, Layout, Mode};
+use libcontain::plan::systemd::Manager;
 
 const ALL: u64 = (1 << 41) - 1;
 
@@ -10,7 +11,7 @@ const ALL: u64 = (1 << 41) - 1;
 pub type Machine = (&'static str, fn() -> Host);
 
 /// The kinds of machine and caller for which everything is planned.
-pub const HOSTS: [Machine; 8] = [
+pub const HOSTS: [Machine; 11] = [
     ("v1", v1),
     ("hybrid", hybrid),
     ("v2", v2),
@@ -19,6 +20,9 @@ pub const HOSTS: [Machine; 8] = [
     ("inner", inner),
     ("filtered", filtered),
     ("old", old),
+    ("systemd", systemd),
+    ("systemd-user", systemd_user),
+    ("systemd-v1", systemd_v1),
 ];
 
 /// Root on a machine with v1 hierarchies alone, some controllers mounted together, as systemd did it.
@@ -121,6 +125,25 @@ pub fn filtered() -> Host {
 /// Root on a kernel that has none of the system calls that may be missing.
 pub fn old() -> Host {
     Host { missing: Call::all().collect(), ..v2() }
+}
+
+/// Root, where systemd makes the cgroups: Debian 13.
+pub fn systemd() -> Host {
+    Host { manager: manager(257, "/", false), ..v2() }
+}
+
+/// An ordinary user's systemd.
+pub fn systemd_user() -> Host {
+    Host { manager: manager(257, "/user.slice/user-1000.slice/user@1000.service", true), ..ranges() }
+}
+
+/// Root, where systemd makes cgroups in v1 hierarchies: Debian 11, booted that way.
+pub fn systemd_v1() -> Host {
+    Host { manager: manager(247, "/", false), ..v1() }
+}
+
+fn manager(version: u32, control_group: &str, user: bool) -> Option<Manager> {
+    Some(Manager { version, control_group: control_group.into(), user })
 }
 
 fn unified(dir: &str, controllers: &[&str], own: &str) -> Hierarchy {

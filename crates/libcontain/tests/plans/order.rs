@@ -3,7 +3,7 @@
 use libcontain::plan::{Op, Plan, Request, plan};
 use libcontain::spec::Spec;
 
-use crate::configs::{CONFIGS, config, request};
+use crate::configs::{CONFIGS, config, config_on, request};
 use crate::hosts::{HOSTS, hybrid, user, v2};
 use crate::rules::{self, RULES, violations};
 
@@ -14,7 +14,7 @@ fn plans() -> Vec<(String, Plan)> {
         for (machine, host) in HOSTS {
             for wait_for_start in [true, false] {
                 let asked = Request { wait_for_start, ..request() };
-                let made = plan(&asked, &config(name), &host());
+                let made = plan(&asked, &config_on(name, machine), &host());
                 plans.extend(made.ok().map(|plan| (format!("{name} on {machine}"), plan)));
             }
         }

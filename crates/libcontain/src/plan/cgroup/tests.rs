@@ -54,7 +54,8 @@ fn spec(linux: &str) -> Spec {
 
 fn planned(linux: &str, layout: &Layout, rootless: bool) -> (Plan, Vec<Problem>) {
     let mut problems = Vec::new();
-    let plan = plan("c1", &spec(linux), layout, rootless, &mut problems);
+    let host = Host { cgroups: layout.clone(), rootless_cgroups: rootless, ..Host::privileged() };
+    let plan = plan("c1", &spec(linux), &host, &mut problems);
     (plan, problems)
 }
 
