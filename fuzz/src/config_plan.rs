@@ -35,15 +35,15 @@ pub fn judge(data: &[u8]) {
     }
 }
 
-/// v1, hybrid and v2; root, an ordinary user, and root of a user namespace.
-fn machines() -> [Host; 5] {
+/// v1, hybrid and v2; root, an ordinary user, and root of a user namespace; cgroups made by systemd, for root and a user.
+fn machines() -> [Host; 7] {
     let hybrid = hosts::hybrid();
     let mut hierarchies = hybrid.cgroups.hierarchies.clone();
     hierarchies.retain(|hierarchy| !hierarchy.v2);
     let v1 = Host { cgroups: Layout { mode: Mode::V1, hierarchies }, ..hosts::v2() };
     let absent = Layout { mode: Mode::Absent, hierarchies: vec![] };
     let nested = Host { user_namespace: true, rootless_cgroups: true, last_cap: 30, cgroups: absent, ..hosts::v2() };
-    [v1, hybrid, hosts::v2(), hosts::user(), nested]
+    [v1, hybrid, hosts::v2(), hosts::user(), nested, hosts::systemd(), hosts::systemd_user()]
 }
 
 fn sound(plan: &Plan, bytes: usize) {

@@ -14,6 +14,7 @@
 mod bytes;
 pub mod config_plan;
 pub mod devices;
+pub mod gvariant;
 pub mod idmap;
 pub mod mount_options;
 pub mod seccomp;

@@ -29,6 +29,11 @@ fn devices() {
 }
 
 #[test]
+fn gvariant() {
+    replay("gvariant", targets::gvariant::judge);
+}
+
+#[test]
 fn idmap() {
     replay("idmap", targets::idmap::judge);
 }

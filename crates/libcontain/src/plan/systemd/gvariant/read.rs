@@ -346,7 +346,7 @@ impl Node {
             return Fault::new(self.offset, "an entry stands in an array");
         }
         if !of.is_sendable() {
-            return Fault::new(self.offset, "this type is too long or too deep for D-Bus");
+            return Fault::new(self.offset, "D-Bus has no such type");
         }
         Ok(of)
     }
