@@ -245,6 +245,10 @@ pub fn plan(id: &str, spec: &Spec, host: &Host, problems: &mut Vec<Problem>) -> 
         if !names_a_cgroup(asked, problems) {
             return plan;
         }
+        if looks_like_a_unit(asked) {
+            let text = "taken as a path: slice:prefix:name is for the systemd driver (--systemd-cgroup)";
+            problems.push(Problem::warning(PATH, CLAUSE, text));
+        }
         plan.dirs = dirs(layout, |hierarchy| place(asked, hierarchy, layout.mode));
         resources
     };
@@ -269,6 +273,13 @@ fn names_a_cgroup(asked: &str, problems: &mut Vec<Problem>) -> bool {
     };
     problems.push(Problem::error(PATH, CLAUSE, format!("{asked:?} {text}")));
     false
+}
+
+/// A path like any other to this driver, so the container is made there; but whoever wrote it meant the other one.
+fn looks_like_a_unit(asked: &str) -> bool {
+    let mut parts = asked.split(':');
+    let slice = parts.next().is_some_and(|slice| slice.ends_with(".slice") && !slice.contains('/'));
+    slice && parts.count() == 2
 }
 
 fn dirs(layout: &Layout, place: impl Fn(&Hierarchy) -> String) -> Vec<Dir> {

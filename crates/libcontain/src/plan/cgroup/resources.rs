@@ -230,3 +230,6 @@ fn sorted<V>(map: Option<&HashMap<String, V>>) -> Vec<(&String, &V)> {
     entries.sort_by_key(|(key, _)| *key);
     entries
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,8 @@
 use super::*;
 use crate::error::Level;
+use crate::plan::systemd::Manager;
 
-fn hierarchy(dir: &str, own: &str, v2: bool, controllers: &[&str]) -> Hierarchy {
+pub(super) fn hierarchy(dir: &str, own: &str, v2: bool, controllers: &[&str]) -> Hierarchy {
     let controllers = controllers.iter().map(|c| (*c).to_owned()).collect();
     Hierarchy { dir: dir.to_owned(), controllers, own: own.to_owned(), v2 }
 }
@@ -23,19 +24,19 @@ const ALL_V1: [&str; 14] = [
     "misc",
 ];
 
-fn v1() -> Layout {
+pub(super) fn v1() -> Layout {
     let mut hierarchies: Vec<Hierarchy> = ALL_V1.iter().map(|name| hierarchy(name, "/", false, &[name])).collect();
     hierarchies.push(hierarchy("systemd", "/", false, &["name=systemd"]));
     Layout { mode: Mode::V1, hierarchies }
 }
 
-fn v2() -> Layout {
+pub(super) fn v2() -> Layout {
     let controllers = ["cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma", "misc"];
     Layout { mode: Mode::V2, hierarchies: vec![hierarchy("", "/", true, &controllers)] }
 }
 
 /// Like the machine that this was written on.
-fn hybrid() -> Layout {
+pub(super) fn hybrid() -> Layout {
     let mut hierarchies: Vec<Hierarchy> = ["cpu", "cpuset", "devices", "freezer", "pids"]
         .iter()
         .map(|name| hierarchy(name, "/", false, &[name]))
@@ -46,13 +47,13 @@ fn hybrid() -> Layout {
     Layout { mode: Mode::Hybrid, hierarchies }
 }
 
-fn spec(linux: &str) -> Spec {
+pub(super) fn spec(linux: &str) -> Spec {
     let mut spec = Spec::default();
     spec.set_linux(Some(serde_json::from_str(linux).unwrap()));
     spec
 }
 
-fn planned(linux: &str, layout: &Layout, rootless: bool) -> (Plan, Vec<Problem>) {
+pub(super) fn planned(linux: &str, layout: &Layout, rootless: bool) -> (Plan, Vec<Problem>) {
     let mut problems = Vec::new();
     let host = Host { cgroups: layout.clone(), rootless_cgroups: rootless, ..Host::privileged() };
     let plan = plan("c1", &spec(linux), &host, &mut problems);
@@ -68,256 +69,6 @@ fn lowered(resources: &str, layout: &Layout) -> (Vec<String>, Vec<String>) {
         _ => format!("{}={}", w.file, w.value),
     };
     (writes.map(line).collect(), problems.iter().map(Problem::to_string).collect())
-}
-
-/// contract.md 4.9, row by row: resources, v1 files, v2 files. `!` marks a problem instead.
-const TABLE: &[(&str, &[&str], &[&str])] = &[
-    (r#"{"memory":{"limit":1048576}}"#, &["memory.limit_in_bytes=1048576"], &["memory.max=1048576"]),
-    (
-        r#"{"memory":{"limit":-1}}"#,
-        &["memory.limit_in_bytes=-1", "memory.memsw.limit_in_bytes=-1"],
-        &["memory.swap.max=max", "memory.max=max"],
-    ),
-    (r#"{"memory":{"limit":0,"swap":0,"reservation":0}}"#, &[], &[]),
-    (
-        r#"{"memory":{"limit":100,"swap":300}}"#,
-        &["memory.limit_in_bytes=100", "memory.memsw.limit_in_bytes=300"],
-        &["memory.swap.max=200", "memory.max=100"],
-    ),
-    (
-        r#"{"memory":{"limit":100,"swap":100}}"#,
-        &["memory.limit_in_bytes=100", "memory.memsw.limit_in_bytes=100"],
-        &["memory.swap.max=0", "memory.max=100"],
-    ),
-    (
-        r#"{"memory":{"limit":100,"swap":-1}}"#,
-        &["memory.limit_in_bytes=100", "memory.memsw.limit_in_bytes=-1"],
-        &["memory.swap.max=max", "memory.max=100"],
-    ),
-    (
-        r#"{"memory":{"limit":-1,"swap":300}}"#,
-        &["memory.limit_in_bytes=-1", "memory.memsw.limit_in_bytes=300"],
-        &["memory.swap.max=300", "memory.max=max"],
-    ),
-    (
-        r#"{"memory":{"swap":300}}"#,
-        &["memory.memsw.limit_in_bytes=300"],
-        &["!linux.resources.memory.swap: unable to set swap limit without memory limit"],
-    ),
-    (
-        r#"{"memory":{"limit":300,"swap":100}}"#,
-        &["memory.limit_in_bytes=300", "!linux.resources.memory.swap: memory+swap limit should be >= memory limit"],
-        &["memory.max=300", "!linux.resources.memory.swap: memory+swap limit should be >= memory limit"],
-    ),
-    (
-        r#"{"memory":{"limit":-2,"swap":-3}}"#,
-        &["!linux.resources.memory.limit: -2 must", "!linux.resources.memory.swap: -3 must"],
-        &["!linux.resources.memory.swap: -3 must", "!linux.resources.memory.limit: -2 must"],
-    ),
-    (r#"{"memory":{"reservation":7}}"#, &["memory.soft_limit_in_bytes=7"], &["memory.low=7"]),
-    (r#"{"memory":{"reservation":-1}}"#, &["memory.soft_limit_in_bytes=-1"], &["memory.low=max"]),
-    (
-        r#"{"memory":{"swappiness":0}}"#,
-        &["memory.swappiness=0"],
-        &["!linux.resources.memory.swappiness: ignored: there is no such thing in cgroup v2"],
-    ),
-    (r#"{"memory":{"swappiness":18446744073709551615}}"#, &[], &[]),
-    (
-        r#"{"memory":{"swappiness":101}}"#,
-        &["!linux.resources.memory.swappiness: invalid memory swappiness value: 101 (valid range is 0-100)"],
-        &["!linux.resources.memory.swappiness: ignored"],
-    ),
-    (r#"{"memory":{"disableOOMKiller":false}}"#, &[], &[]),
-    (
-        r#"{"memory":{"disableOOMKiller":true}}"#,
-        &["memory.oom_control=1"],
-        &["!linux.resources.memory.disableOOMKiller: ignored"],
-    ),
-    (
-        r#"{"memory":{"kernel":1,"kernelTCP":1,"useHierarchy":true}}"#,
-        &[
-            "!linux.resources.memory.kernel: ignored",
-            "!linux.resources.memory.kernelTCP: ignored",
-            "!linux.resources.memory.useHierarchy: ignored",
-        ],
-        &[
-            "!linux.resources.memory.kernel: ignored",
-            "!linux.resources.memory.kernelTCP: ignored",
-            "!linux.resources.memory.useHierarchy: ignored",
-        ],
-    ),
-    (r#"{"cpu":{"shares":1024}}"#, &["cpu.shares=1024"], &["cpu.weight=100"]),
-    (r#"{"cpu":{"shares":0,"quota":0,"period":0,"cpus":"","mems":""}}"#, &[], &[]),
-    (r#"{"cpu":{"quota":5000}}"#, &["cpu.cfs_quota_us=5000"], &["cpu.max=5000 100000"]),
-    (r#"{"cpu":{"quota":-1}}"#, &["cpu.cfs_quota_us=-1"], &["cpu.max=max 100000"]),
-    (r#"{"cpu":{"period":50000}}"#, &["cpu.cfs_period_us=50000"], &["cpu.max=max 50000"]),
-    (
-        r#"{"cpu":{"quota":5000,"period":10000,"burst":0}}"#,
-        &["cpu.cfs_burst_us=0", "cpu.cfs_period_us=10000", "cpu.cfs_quota_us=5000"],
-        &["cpu.max.burst=0", "cpu.max=5000 10000"],
-    ),
-    (
-        r#"{"cpu":{"idle":1,"shares":5}}"#,
-        &["cpu.idle=1", "!linux.resources.cpu.shares: ignored: unable to apply both"],
-        &["cpu.idle=1", "!linux.resources.cpu.shares: ignored: unable to apply both"],
-    ),
-    (r#"{"cpu":{"idle":0,"shares":10}}"#, &["cpu.idle=0", "cpu.shares=10"], &["cpu.idle=0", "cpu.weight=4"]),
-    (
-        r#"{"cpu":{"idle":2}}"#,
-        &["!linux.resources.cpu.idle: 2 must be 0 or 1"],
-        &["!linux.resources.cpu.idle: 2 must be 0 or 1"],
-    ),
-    (
-        r#"{"cpu":{"realtimeRuntime":900,"realtimePeriod":1000}}"#,
-        &["cpu.rt_period_us=1000", "cpu.rt_runtime_us=900"],
-        &["!linux.resources.cpu.realtimePeriod: ignored", "!linux.resources.cpu.realtimeRuntime: ignored"],
-    ),
-    (
-        r#"{"cpu":{"cpus":"0-1","mems":"0"}}"#,
-        &["cpuset.cpus=0-1", "cpuset.mems=0"],
-        &["cpuset.cpus=0-1", "cpuset.mems=0"],
-    ),
-    (r#"{"pids":{"limit":10}}"#, &["pids.max=10"], &["pids.max=10"]),
-    (r#"{"pids":{"limit":-1}}"#, &["pids.max=max"], &["pids.max=max"]),
-    (r#"{"pids":{"limit":0}}"#, &["pids.max=1"], &["pids.max=1"]),
-    (r#"{"blockIO":{"weight":0}}"#, &[], &[]),
-    (
-        r#"{"blockIO":{"weight":300}}"#,
-        &["blkio.weight=300 or blkio.bfq.weight=300"],
-        &["io.bfq.weight=300 or io.weight=2930"],
-    ),
-    (
-        r#"{"blockIO":{"weight":9}}"#,
-        &["!linux.resources.blockIO.weight: 9 is out of range: expected 10 to 1000"],
-        &["!linux.resources.blockIO.weight: 9 is out of range"],
-    ),
-    (
-        r#"{"blockIO":{"leafWeight":300}}"#,
-        &["blkio.leaf_weight=300"],
-        &["!linux.resources.blockIO.leafWeight: ignored"],
-    ),
-    (
-        r#"{"blockIO":{"weightDevice":[{"major":8,"minor":0,"weight":20,"leafWeight":30}]}}"#,
-        &["blkio.weight_device=8:0 20 or blkio.bfq.weight_device=8:0 20", "blkio.leaf_weight_device=8:0 30"],
-        &["io.bfq.weight=8:0 20", "!linux.resources.blockIO.weightDevice[0].leafWeight: ignored"],
-    ),
-    (
-        r#"{"blockIO":{"throttleReadBpsDevice":[{"major":8,"minor":0,"rate":1}],"throttleWriteBpsDevice":[{"major":8,"minor":1,"rate":2}],
-            "throttleReadIOPSDevice":[{"major":8,"minor":2,"rate":3}],"throttleWriteIOPSDevice":[{"major":8,"minor":3,"rate":0}]}}"#,
-        &[
-            "blkio.throttle.read_bps_device=8:0 1",
-            "blkio.throttle.write_bps_device=8:1 2",
-            "blkio.throttle.read_iops_device=8:2 3",
-            "blkio.throttle.write_iops_device=8:3 0",
-        ],
-        &["io.max=8:0 rbps=1", "io.max=8:1 wbps=2", "io.max=8:2 riops=3", "io.max=8:3 wiops=max"],
-    ),
-    (
-        r#"{"blockIO":{"throttleReadBpsDevice":[{"major":-8,"minor":0,"rate":1}]}}"#,
-        &["!linux.resources.blockIO.throttleReadBpsDevice[0]: -8:0 is no device number"],
-        &["!linux.resources.blockIO.throttleReadBpsDevice[0]: -8:0 is no device number"],
-    ),
-    (
-        r#"{"hugepageLimits":[{"pageSize":"2MB","limit":0}]}"#,
-        &["hugetlb.2MB.limit_in_bytes=0", "hugetlb.2MB.rsvd.limit_in_bytes=0"],
-        &["hugetlb.2MB.max=0", "hugetlb.2MB.rsvd.max=0"],
-    ),
-    (
-        r#"{"hugepageLimits":[{"pageSize":"../x","limit":0},{"pageSize":"2MB/../../x","limit":0},{"pageSize":"MB","limit":0},{"pageSize":"2mb","limit":0}]}"#,
-        &[
-            "!linux.resources.hugepageLimits[0].pageSize: \"../x\" is no page size",
-            "!linux.resources.hugepageLimits[1].pageSize: \"2MB/../../x\" is no page size",
-            "!linux.resources.hugepageLimits[2].pageSize: \"MB\" is no page size",
-            "!linux.resources.hugepageLimits[3].pageSize: \"2mb\" is no page size",
-        ],
-        &["!", "!", "!", "!"],
-    ),
-    (
-        r#"{"network":{"classID":1048577,"priorities":[{"name":"eth0","priority":5}]}}"#,
-        &["net_cls.classid=1048577", "net_prio.ifpriomap=eth0 5"],
-        &["!linux.resources.network.classID: ignored", "!linux.resources.network.priorities[0]: ignored"],
-    ),
-    (
-        r#"{"rdma":{"mlx5_1":{"hcaHandles":3,"hcaObjects":4},"a":{"hcaObjects":1}}}"#,
-        &["rdma.max=a hca_object=1", "rdma.max=mlx5_1 hca_handle=3 hca_object=4"],
-        &["rdma.max=a hca_object=1", "rdma.max=mlx5_1 hca_handle=3 hca_object=4"],
-    ),
-    (
-        r#"{"rdma":{"a b":{"hcaObjects":1}}}"#,
-        &["!linux.resources.rdma: \"a b\" is no device name"],
-        &["!linux.resources.rdma: \"a b\" is no device name"],
-    ),
-    (
-        r#"{"unified":{"memory.high":"1\n2","cgroup.max.depth":"3","memory.pressure":"x"},"pids":{"limit":1}}"#,
-        &["pids.max=1", "!linux.resources.unified: invalid configuration: cannot use unified on cgroup v1"],
-        &["pids.max=1", "cgroup.max.depth=3", "memory.high=1", "memory.high=2", "memory.pressure=x"],
-    ),
-    (
-        r#"{"unified":{"../x.y":"1","nodot":"1","foo.bar":"1",".x":"1"}}"#,
-        &["!linux.resources.unified"],
-        &[
-            "!linux.resources.unified: unified resource \"../x.y\" must be a file name (no slashes)",
-            "!linux.resources.unified: unified resource \".x\" must be",
-            "!linux.resources.unified: unified resource \"foo.bar\" can't be set: controller \"foo\" not available",
-            "!linux.resources.unified: unified resource \"nodot\" must be",
-        ],
-    ),
-    (r#"{"unified":{}}"#, &[], &[]),
-];
-
-#[test]
-fn every_row_of_the_table() {
-    for (resources, on_v1, on_v2) in TABLE {
-        for (expected, layout) in [(on_v1, v1()), (on_v2, v2())] {
-            let (writes, problems) = lowered(resources, &layout);
-            let (wrong, right): (Vec<&str>, Vec<&str>) = expected.iter().partition(|line| line.starts_with('!'));
-            let what = format!("{resources} on {:?}", layout.mode);
-            assert_eq!(writes, right, "{what}");
-            assert_eq!(problems.len(), wrong.len(), "{what}: {problems:?}");
-            let all = problems.iter().zip(&wrong).all(|(p, w)| p.starts_with(w.trim_start_matches('!')));
-            assert!(all, "{what}: {problems:?}");
-        }
-    }
-}
-
-#[test]
-fn shares_become_weights() {
-    let vectors = [
-        (2, 1),
-        (3, 2),
-        (10, 4),
-        (50, 10),
-        (100, 17),
-        (102, 17),
-        (128, 21),
-        (200, 29),
-        (256, 35),
-        (512, 59),
-        (1000, 99),
-        (1024, 100),
-        (1536, 138),
-        (2048, 174),
-        (4096, 303),
-        (8192, 532),
-        (10240, 639),
-        (65536, 3023),
-        (100_000, 4340),
-        (262_144, 10000),
-        (1, 1),
-        (u64::MAX, 10000),
-    ];
-    for (shares, weight) in vectors {
-        let (writes, _) = lowered(&format!(r#"{{"cpu":{{"shares":{shares}}}}}"#), &v2());
-        assert_eq!(writes, [format!("cpu.weight={weight}")], "{shares}");
-    }
-}
-
-#[test]
-fn block_io_weights_scale() {
-    for (weight, scaled) in [(10, 1), (100, 910), (300, 2930), (500, 4950), (750, 7475), (1000, 10000)] {
-        let (writes, _) = lowered(&format!(r#"{{"blockIO":{{"weight":{weight}}}}}"#), &v2());
-        assert_eq!(writes, [format!("io.bfq.weight={weight} or io.weight={scaled}")]);
-    }
 }
 
 #[test]
@@ -457,4 +208,116 @@ linux.cgroupsPath                    /sys/fs/cgroup/x
 linux.resources.memory.limit         memory.max = 268435456
 linux.resources.devices              device program of 24 instructions";
     assert_eq!(plan.to_string(), expected);
+}
+
+fn on_systemd(linux: &str, layout: Layout, version: u32, user: bool) -> (Plan, Vec<Problem>) {
+    let control_group = if user { "/user.slice/user-7.slice/user@7.service/" } else { "" };
+    let manager = Manager { version, control_group: control_group.to_owned(), user };
+    let host = Host { cgroups: layout, manager: Some(manager), rootless_cgroups: user, ..Host::privileged() };
+    let mut spec = spec(linux);
+    let annotations = [("org.systemd.property.KillSignal".to_owned(), "9".to_owned())];
+    spec.set_annotations(Some(annotations.into()));
+    let mut problems = Vec::new();
+    let plan = plan("c1", &spec, &host, &mut problems);
+    (plan, problems)
+}
+
+fn names(plan: &Plan) -> Vec<&str> {
+    plan.unit.iter().flat_map(|unit| &unit.properties).map(|p| p.name.as_str()).collect()
+}
+
+#[test]
+fn what_systemd_is_asked_for() {
+    let linux = r#"{"cgroupsPath":"a-b.slice:p:n","resources":{"unified":{"memory.oom.group":"0"},"pids":{"limit":3},"memory":{"limit":9}}}"#;
+    let start = ["Description", "Slice", "Delegate", "MemoryAccounting", "CPUAccounting"];
+    let then = ["TasksAccounting", "DefaultDependencies", "KillSignal"];
+    let end = ["DevicePolicy", "DeviceAllow", "DeviceAllow"];
+    let (plan, problems) = on_systemd(linux, v2(), 257, false);
+    assert_eq!(problems, []);
+    let limits = ["MemoryMax", "TasksMax"];
+    assert_eq!(names(&plan), [&start[..], &["IOAccounting"], &then, &["OOMPolicy"], &end, &limits].concat());
+    assert_eq!(plan.unit.as_ref().map(|unit| (unit.name.as_str(), unit.holds_processes)), Some(("p-n.scope", true)));
+    assert_eq!(plan.dirs[0].absolute(), "/sys/fs/cgroup/a.slice/a-b.slice/p-n.scope");
+    // The files have the limits as well.
+    let files: Vec<&str> = plan.writes.iter().map(|w| w.file.as_str()).collect();
+    assert_eq!(files, ["pids.max", "memory.max", "memory.oom.group"]);
+    assert!(plan.devices.is_some());
+    // Scopes have the policy since 253.
+    let (plan, _) = on_systemd(linux, v2(), 252, false);
+    assert_eq!(names(&plan), [&start[..], &["IOAccounting"], &then, &end, &limits].concat());
+    // One path in every hierarchy.
+    let (plan, problems) = on_systemd(&linux.replace("unified", "rdma_"), v1(), 247, false);
+    assert_eq!(problems, []);
+    assert_eq!(names(&plan), [&start[..], &["BlockIOAccounting"], &then, &end, &["MemoryLimit", "TasksMax"]].concat());
+    assert_eq!(plan.dirs.len(), 15);
+    assert!(plan.dirs.iter().all(|dir| dir.path == "/a.slice/a-b.slice/p-n.scope"));
+    let (plan, _) = on_systemd("{}", hybrid(), 247, false);
+    assert!(
+        plan.dirs.iter().all(|dir| dir.path == "/system.slice/runc-c1.scope")
+            && names(&plan).contains(&"BlockIOAccounting")
+    );
+}
+
+#[test]
+fn a_slice_is_a_unit_without_processes() {
+    let (plan, _) = on_systemd(
+        r#"{"cgroupsPath":"a.slice:p:a-b.slice","resources":{"unified":{"memory.oom.group":"1"}}}"#,
+        v2(),
+        257,
+        false,
+    );
+    let unit = plan.unit.as_ref().unwrap();
+    assert_eq!((unit.name.as_str(), unit.holds_processes), ("a-b.slice", false));
+    assert_eq!(unit.properties[1].to_string(), format!("{:<36} Wants = [a.slice]", "linux.cgroupsPath"));
+    assert!(!names(&plan).iter().any(|name| ["Slice", "Delegate", "OOMPolicy"].contains(name)));
+    assert_eq!(plan.dirs[0].path, "/a.slice/a-b.slice");
+}
+
+#[test]
+fn a_users_systemd() {
+    let (plan, problems) = on_systemd("{}", v2(), 257, true);
+    assert_eq!(problems, []);
+    assert_eq!(plan.dirs[0].path, "/user.slice/user-7.slice/user@7.service/user.slice/runc-c1.scope");
+    // The unit is asked for in any case, so its cgroup is not left out; what he may not do with devices is.
+    assert_eq!((plan.tolerate_failure, plan.tolerate_devices), (false, true));
+    for layout in [v1(), hybrid()] {
+        let (plan, problems) = on_systemd("{}", layout, 247, true);
+        assert!(plan.unit.is_none() && plan.dirs.is_empty());
+        let text = "linux.cgroupsPath: cannot use rootless systemd cgroups manager on cgroup v1";
+        assert!(problems.len() == 1 && problems[0].to_string().starts_with(text), "{problems:?}");
+    }
+}
+
+#[test]
+fn where_there_can_be_no_unit() {
+    let absent = Layout { mode: Mode::Absent, hierarchies: vec![] };
+    let cases = [
+        ("{}", absent, "systemd cannot make a cgroup: there is no cgroup file system at /sys/fs/cgroup"),
+        (
+            r#"{"cgroupsPath":"/docker/ab"}"#,
+            v2(),
+            "expected cgroupsPath to be of format \"slice:prefix:name\" for systemd cgroups, got \"/docker/ab\" instead",
+        ),
+        (r#"{"cgroupsPath":"x:y:z"}"#, v2(), "invalid slice name: x"),
+        (r#"{"cgroupsPath":"::a/b"}"#, v2(), "invalid unit name \"a/b.scope\": it contains '/'"),
+    ];
+    for (linux, layout, text) in cases {
+        let (plan, problems) = on_systemd(linux, layout, 257, false);
+        assert_eq!((plan.unit, plan.dirs.len(), problems.len()), (None, 0, 1), "{problems:?}");
+        assert_eq!((problems[0].at, problems[0].level), (PATH, Level::Error));
+        assert!(problems[0].text.starts_with(text), "{problems:?}");
+    }
+}
+
+/// The path of one driver is no path of the other's.
+#[test]
+fn a_units_name_without_systemd() {
+    for (path, told) in
+        [("system.slice:docker:ab", 1), (":runc:ab", 0), ("a:b", 0), ("x/a.slice:b:c", 0), ("a.slice", 0)]
+    {
+        let (plan, problems) = planned(&format!(r#"{{"cgroupsPath":"{path}"}}"#), &v2(), false);
+        assert_eq!(plan.dirs[0].path, format!("/{path}"));
+        assert_eq!(problems.iter().filter(|p| p.level == Level::Warning).count(), told, "{path}: {problems:?}");
+        assert_eq!(problems.len(), told);
+    }
 }

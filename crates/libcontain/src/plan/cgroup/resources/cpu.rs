@@ -74,8 +74,8 @@ pub(super) fn per_second(quota: i64, period: u64) -> u64 {
 pub(super) fn rounded_quota(cpu: &LinuxCpu) -> Option<i64> {
     let quota = cpu.quota().filter(|quota| *quota > 0)?;
     let period = cpu.period().filter(|period| *period != 0).unwrap_or(DEFAULT_PERIOD);
-    let rounded = u128::from(per_second(quota, period)) * u128::from(period) / 1_000_000;
-    i64::try_from(rounded).ok()
+    let per_second = Some(per_second(quota, period)).filter(|usec| *usec != u64::MAX)?;
+    i64::try_from(u128::from(per_second) * u128::from(period) / 1_000_000).ok()
 }
 
 pub(super) fn idle(r: &LinuxResources) -> Text {

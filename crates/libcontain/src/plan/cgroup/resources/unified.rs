@@ -137,6 +137,9 @@ fn bandwidth(asking: &mut Asking<'_>, value: &str) {
         None => None,
         Some(_) => return,
     };
+    if words.next().is_some() {
+        return;
+    }
     let quota = match quota.parse::<i64>() {
         _ if quota == "max" => u64::MAX,
         Ok(quota) if quota > 0 => cpu::per_second(quota, period.unwrap_or(cpu::DEFAULT_PERIOD)),
