@@ -19,10 +19,24 @@ fn double(value: f64) -> Value {
     Value::Double(value.to_bits())
 }
 
+fn read(cases: &[(&str, Value)]) {
+    for (given, expected) in cases {
+        assert_eq!(parse(given).as_ref(), Ok(expected), "{given}");
+    }
+}
+
+fn refused(cases: &[(&str, usize, &str)]) {
+    for (given, offset, says) in cases {
+        let fault = parse(given).expect_err(given);
+        assert!(fault.text.contains(says), "{given}: {fault}");
+        assert_eq!(fault.offset, *offset, "{given}: {fault}");
+    }
+}
+
 /// GLib's documentation of the format, and what engines send.
 #[test]
 fn every_form_of_a_value() {
-    use Value::{Bool, Byte, I16, I32, I64, Path, Signature, Struct, U16, U32, U64, Variant};
+    use Value::{Bool, Byte, I16, I32, I64, Path, Signature, U16, U32, U64};
     let cases = [
         ("true", Bool(true)),
         (" false ", Bool(false)),
@@ -62,6 +76,14 @@ fn every_form_of_a_value() {
         ("@g ''", Signature(String::new())),
         (r"b'a\0\101\n'", array("y", b"a\0A\n\0".map(Byte).to_vec())),
         ("b\"\"", array("y", vec![Byte(0)])),
+    ];
+    read(&cases);
+}
+
+#[test]
+fn every_form_of_a_container() {
+    use Value::{Byte, I32, Path, Struct, U64, Variant};
+    let cases = [
         ("['a.target']", array("s", vec![text("a.target")])),
         ("['a', \"b\"]", array("s", vec![text("a"), text("b")])),
         ("@as []", array("s", vec![])),
@@ -83,9 +105,7 @@ fn every_form_of_a_value() {
         ("{1: 'a', 2: 'b'}", array("{is}", vec![entry(I32(1), text("a")), entry(I32(2), text("b"))])),
         ("[{1, 'a'}, {byte 2, 'b'}]", array("{ys}", vec![entry(Byte(1), text("a")), entry(Byte(2), text("b"))])),
     ];
-    for (given, expected) in cases {
-        assert_eq!(parse(given), Ok(expected), "{given}");
-    }
+    read(&cases);
 }
 
 #[test]
@@ -110,6 +130,13 @@ fn what_is_no_value() {
         ("True", 0, "\"True\" is neither"),
         ("uint64 'a'", 7, "this is no value of type 't'"),
         ("uint64 1.5", 7, "this is no value of type 't'"),
+    ];
+    refused(&cases);
+}
+
+#[test]
+fn what_is_no_type() {
+    let cases = [
         ("[1, 'a']", 4, "unable to find a common type"),
         ("[1, true]", 4, "unable to find a common type"),
         ("[uint64 1, byte 2]", 11, "unable to find a common type"),
@@ -146,11 +173,7 @@ fn what_is_no_value() {
         ("signature '(i'", 10, "this is no value of type 'g'"),
         ("é", 0, "unexpected 'é'"),
     ];
-    for (given, offset, says) in cases {
-        let fault = parse(given).expect_err(given);
-        assert!(fault.text.contains(says), "{given}: {fault}");
-        assert_eq!(fault.offset, offset, "{given}: {fault}");
-    }
+    refused(&cases);
     assert_eq!(parse("x").unwrap_err().to_string(), "\"x\" is neither a number nor a keyword at offset 0");
 }
 
