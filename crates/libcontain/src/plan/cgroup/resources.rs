@@ -1,6 +1,6 @@
 //! `linux.resources` as writes and as properties of a unit: the table of contract 4.9 and 6.3, and what goes through it.
 //!
-//! Owns [`writes`] and [`properties`], which take each row of [`TABLE`] in turn, and where writes and problems go. What
+//! Owns `writes` and `properties`, which take each of the [`rows`] in turn, and where writes and problems go. What
 //! a value looks like is in the files below, by subject.
 //!
 //! Invariants: a field that is absent, or 0 where 0 means "not set", gives nothing; any other gives a write or a

@@ -9,6 +9,9 @@ use crate::error::{At, Problem};
 
 const PREFIX: &str = "org.systemd.property.";
 
+/// Elsewhere than the plan says, or with processes of others, the unit would not be the container's cgroup.
+const PLANNED: [&str; 3] = ["PIDFDs", "PIDs", "Slice"];
+
 /// The properties that the annotations ask for, sorted by name.
 pub(crate) fn annotated(spec: &Spec, properties: &mut Vec<Property>, problems: &mut Vec<Problem>) {
     let mut all: Vec<_> = spec.annotations().iter().flatten().collect();
@@ -39,6 +42,9 @@ fn read(name: &str, text: &str) -> Result<(String, Value), Wrong> {
     }
     if !name.bytes().all(|b| b.is_ascii_alphabetic()) {
         return Err(Wrong::Name("contains non-alphabetic character"));
+    }
+    if PLANNED.contains(&name) {
+        return Err(Wrong::Name("linux.cgroupsPath and the runtime decide it"));
     }
     let value = gvariant::parse(text).map_err(|e| Wrong::Value(e.to_string()))?;
     match name.strip_suffix("Sec") {
@@ -129,6 +135,12 @@ mod tests {
                 "'soon'",
                 "annotations: annotation org.systemd.property.TimeoutStopSec='soon' value parse error: not a number",
             ),
+            (
+                "Slice",
+                "'a.slice'",
+                "annotations: annotation org.systemd.property.Slice name incorrect: linux.cgroupsPath and the runtime decide it",
+            ),
+            ("PIDs", "[uint32 1]", "annotations: annotation org.systemd.property.PIDs name incorrect: "),
             ("KillMode", "mixed", "annotations: annotation org.systemd.property.KillMode=mixed value parse error: "),
         ];
         for (name, value, expected) in cases {

@@ -1,6 +1,6 @@
 //! GVariant text: how annotations write a value with its type (GLib's "GVariant Text Format").
 //!
-//! Owns reading it into a [`Value`]. A number without a type is an int32, or what its neighbours in the array are; a
+//! Owns reading it into a [`Value`](super::Value). A number without a type is an int32, or what its neighbours in the array are; a
 //! string is a string. What D-Bus has no type for (maybes, handles, empty tuples) is refused, and so is text that a bus
 //! would not carry (NUL, paths and signatures that are none).
 //!
