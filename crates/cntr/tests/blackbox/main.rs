@@ -42,6 +42,7 @@ mod musts;
 mod namespaces;
 mod netdevices;
 mod parallel;
+mod placement;
 mod process;
 mod program;
 mod protocols;
