@@ -136,17 +136,21 @@ impl Made {
         }
     }
 
-    /// Gives it what it needs of the levels above. Directly below the root nothing is in the way of it.
+    /// Gives it what it needs of the levels above, unless one of them is in the way of it. Directly below the root none is.
     fn prepare(&self, planned: &Dir, member: &Member, existed: bool) -> Checked<()> {
+        if planned.path.rfind('/') != Some(0) {
+            member.must_not_be_frozen_above()?;
+        }
+        if planned.v2 && (existed || planned.path.rfind('/') != Some(0)) {
+            member.must_be_enterable(planned, &self.0)?;
+        }
         if planned.is_cpuset() {
             inherit_cpusets(planned, !existed).map_err(|(path, e)| CgroupError::call(path, "write", e))?;
         }
-        let complete = !planned.enable || member.has(&planned.offered) || enable_controllers(planned, member);
-        let at_the_top = planned.path.rfind('/') == Some(0);
-        if planned.v2 && (existed || planned.domain || !at_the_top || !complete) {
-            member.must_be_enterable(planned, &self.0)?;
+        if !planned.enable || member.has(&planned.offered) || enable_controllers(planned, member) {
+            return Ok(());
         }
-        if at_the_top { Ok(()) } else { member.must_not_be_frozen_above() }
+        member.must_be_enterable(planned, &self.0) // what it got may have made it threaded
     }
 }
 
@@ -235,6 +239,8 @@ fn enable_controllers(planned: &Dir, member: &Member) -> bool {
         }
         match dir::write(&file, &missing.join(" ")) {
             Ok(()) | Err(Errno::ACCESS | Errno::PERM | Errno::ROFS) => {}
+            // Processes are in there. Some controllers alone would make all below threaded, which these limits are not for.
+            Err(Errno::BUSY) if planned.domain => {}
             Err(_) => missing.iter().for_each(|one| _ = dir::write(&file, one)),
         }
     }
