@@ -27,6 +27,7 @@ mod credentials;
 mod debian;
 mod delegated;
 mod devices;
+mod enforced;
 mod files;
 mod foreground;
 mod harness;
