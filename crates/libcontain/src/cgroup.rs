@@ -26,6 +26,7 @@ mod fill;
 mod life;
 mod make;
 mod probe;
+mod taken;
 
 pub use probe::probe;
 
@@ -33,7 +34,7 @@ pub use probe::probe;
 #[derive(Debug)]
 pub struct Cgroup {
     members: Vec<Member>,
-    /// The v2 directory, opened with `O_PATH`, where this process has made it.
+    /// The v2 directory, or the first one where there is no v2, open and locked where this process has made it.
     entry: Option<OwnedFd>,
 }
 
@@ -166,7 +167,7 @@ impl Cgroup {
     /// a hybrid machine.
     #[must_use]
     pub fn clone_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.entry.as_ref().map(AsFd::as_fd)
+        self.v2().and(self.entry.as_ref()).map(AsFd::as_fd)
     }
 
     /// Whether this directory is one of its.

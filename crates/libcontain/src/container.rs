@@ -276,6 +276,17 @@ impl Container {
         self.record.init_process_pid != 0 && process_stat(self.record.init_process_pid).is_some_and(same)
     }
 
+    /// Whether a cgroup of this container's is another's by now, which lives there or is just being made: the config gave
+    /// both the same path, and a cgroup whose processes have ended may be taken.
+    fn has_successor(&self) -> bool {
+        let shares =
+            |r: &Record| r.cgroup_paths.values().any(|p| self.record.cgroup_paths.values().any(|own| own == p));
+        self.dir.others().into_iter().any(|dir| match dir.read_state() {
+            Ok(Some(record)) => shares(&record) && Container::new(self.id.clone(), dir, record).is_alive(),
+            _ => dir.read_intent().is_some_and(|(record, owned)| owned && shares(&record)),
+        })
+    }
+
     /// Where the container is in its life.
     ///
     /// # Errors
@@ -390,7 +401,9 @@ impl Container {
     pub fn kill(&self, signal: i32) -> Result<(), Error> {
         let not_running = || Error::new(Kind::NotRunning, "container not running");
         let status = self.status()?;
-        if signal == libc::SIGKILL && !self.record.has_private_pid_namespace() && !self.pids()?.is_empty() {
+        let others = || status == Status::Stopped && self.has_successor();
+        if signal == libc::SIGKILL && !self.record.has_private_pid_namespace() && !self.pids()?.is_empty() && !others()
+        {
             return self.cgroup().kill_all(Signal::KILL).map_err(|e| Error::new(Kind::Os, e.to_string()));
         }
         if status == Status::Stopped {
@@ -435,7 +448,7 @@ impl Container {
     /// # Errors
     /// The cgroup cannot be read or written.
     pub fn kill_rest(&self) -> Result<(), Error> {
-        if self.record.has_private_pid_namespace() || self.pids()?.is_empty() {
+        if self.record.has_private_pid_namespace() || self.pids()?.is_empty() || self.has_successor() {
             return Ok(());
         }
         self.cgroup().kill_all(Signal::KILL).map_err(|e| Error::new(Kind::Os, e.to_string()))
@@ -500,13 +513,15 @@ impl Container {
             Claim::None => Ok(()),
             // There was no init yet. Whoever is in there is not the container's.
             Claim::Unknown => {
-                let _ = cgroup.remove();
+                cgroup.take_back();
                 Ok(())
             }
             // Mostly nobody is left in there, and it can just go.
             Claim::Ours | Claim::Remains if cgroup.remove_now().is_ok() => Ok(()),
             // With a pid namespace of its own all of it died with init: others are another container's in the same cgroup.
-            Claim::Ours if self.record.has_private_pid_namespace() => cgroup.remove().map_err(|e| os(&e)),
+            Claim::Ours if self.record.has_private_pid_namespace() || self.has_successor() => {
+                cgroup.remove().map_err(|e| os(&e))
+            }
             Claim::Ours | Claim::Remains => {
                 if !cgroup.pids().unwrap_or_default().is_empty() {
                     cgroup.kill_all(Signal::KILL).map_err(|e| os(&e))?;

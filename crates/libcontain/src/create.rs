@@ -334,6 +334,11 @@ fn died(container: &Container, cgroup: &Cgroup) -> Error {
         return Error::new(Kind::Os, text).with_at(At::field("linux.resources.memory.limit")).within(FRAME);
     }
     let how = match container.wait() {
+        // Linux 6.18 compares the count of kills of the cgroup where a process is born with that of its parent's.
+        Ok(status) if status == 128 + libc::SIGKILL && cgroup.clone_fd().is_some() => format!(
+            "init ended without a word: status {status} (some kernels kill init where cgroup.kill was ever written, in the \
+            container's cgroup or in the caller's: another cgroup helps)"
+        ),
         Ok(status) => format!("init ended without a word: status {status}"),
         Err(error) => format!("init ended without a word: {error}"),
     };

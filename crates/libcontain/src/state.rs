@@ -208,6 +208,14 @@ impl StateDir {
         }
     }
 
+    /// The directories of the other containers below the same root.
+    pub fn others(&self) -> Vec<StateDir> {
+        let Some(root) = self.path.parent() else { return Vec::new() };
+        let names = std::fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.file_name());
+        let others = names.filter(|name| Some(name.as_os_str()) != self.path.file_name());
+        others.filter_map(|name| StateDir::open(root, name.to_str()?).ok().flatten()).collect()
+    }
+
     #[cfg(test)]
     pub fn path(&self) -> &Path {
         &self.path

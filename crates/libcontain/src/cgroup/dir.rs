@@ -20,14 +20,24 @@ pub(super) fn open(path: &str) -> Result<OwnedFd> {
     rustix::fs::open(path, DIRECTORY, Mode::empty())
 }
 
+/// A directory that can be locked: `O_PATH` is not enough for flock(2).
+pub(super) fn open_to_lock(path: &str) -> Result<OwnedFd> {
+    rustix::fs::open(path, DIRECTORY.difference(OFlags::PATH), Mode::empty())
+}
+
+/// Who owns a directory.
+pub(super) fn owner(path: &str) -> Result<u32> {
+    rustix::fs::lstat(path).map(|stat| stat.st_uid)
+}
+
+/// Whether a directory has this extended attribute.
+pub(super) fn has_mark(path: &str, name: &str) -> bool {
+    rustix::fs::lgetxattr(path, name, &mut [0u8; 0][..]).is_ok()
+}
+
 /// A directory by its name in another.
 pub(super) fn child(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd> {
     rustix::fs::openat(dir, name, DIRECTORY, Mode::empty())
-}
-
-/// The level above.
-pub(super) fn parent(path: &str) -> &str {
-    path.rsplit_once('/').map_or("", |(parent, _)| parent)
 }
 
 /// Whether a directory is there.

@@ -118,6 +118,8 @@ pub struct Dir {
     pub keys: Vec<String>,
     /// Whether it is cgroup v2.
     pub v2: bool,
+    /// v2: the controllers that the hierarchy has.
+    pub offered: Vec<String>,
     /// v2: give the controllers to each level above this one.
     pub enable: bool,
     /// v2: limits are asked for that a threaded cgroup cannot have.
@@ -290,6 +292,7 @@ fn dirs(layout: &Layout, place: impl Fn(&Hierarchy) -> String) -> Vec<Dir> {
         own: clean(&h.own),
         keys: if h.v2 { Vec::new() } else { h.controllers.clone() },
         v2: h.v2,
+        offered: if h.v2 { h.controllers.clone() } else { Vec::new() },
         enable: layout.mode == Mode::V2,
         domain: false,
     };
