@@ -15,9 +15,9 @@ use rustix::io::Errno;
 
 use crate::kernel::{self, Call, Calls};
 use crate::plan::cgroup::Layout;
-use crate::plan::systemd::Manager;
 #[cfg(test)]
 use crate::plan::cgroup::Mode;
+use crate::plan::systemd::Manager;
 use crate::{small_file, sys};
 
 const CAP_CHECKPOINT_RESTORE: u8 = 40;

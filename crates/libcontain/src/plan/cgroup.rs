@@ -20,6 +20,7 @@ use super::systemd::Unit;
 use crate::error::{At, Problem};
 
 mod resources;
+pub mod update;
 
 /// Where cgroups are mounted.
 pub const ROOT: &str = "/sys/fs/cgroup";
