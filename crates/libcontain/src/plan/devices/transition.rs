@@ -17,13 +17,6 @@ pub struct Transition {
     pub changes_default: bool,
 }
 
-impl Transition {
-    /// What a cgroup below has to be told as well: it hears of refusals only.
-    pub fn allowing(&self) -> impl Iterator<Item = &str> {
-        self.lines.iter().filter(|(file, _)| *file == "devices.allow").map(|(_, value)| value.as_str())
-    }
-}
-
 impl Policy {
     /// What `devices.list` says. It has no word for the exceptions of a cgroup that allows by default: `None` then.
     #[must_use]
