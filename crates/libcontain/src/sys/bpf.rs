@@ -134,6 +134,10 @@ fn descriptor(result: libc::c_long) -> Result<OwnedFd> {
 /// # Errors
 /// `EPERM` without CAP_BPF or CAP_SYS_ADMIN, or with too little RLIMIT_MEMLOCK before Linux 5.11.
 pub fn load_device_program(insns: &[[u8; 8]]) -> Result<OwnedFd> {
+    load(insns, NAME)
+}
+
+fn load(insns: &[[u8; 8]], name: [u8; 16]) -> Result<OwnedFd> {
     let license = c"Apache-2.0";
     let mut attr = Load {
         prog_type: PROG_TYPE_CGROUP_DEVICE,
@@ -145,7 +149,7 @@ pub fn load_device_program(insns: &[[u8; 8]]) -> Result<OwnedFd> {
         log_buf: 0,
         kern_version: 0,
         prog_flags: 0,
-        prog_name: NAME,
+        prog_name: name,
     };
     bpf(PROG_LOAD, &mut attr).and_then(descriptor)
 }
@@ -228,4 +232,44 @@ fn name(program: BorrowedFd<'_>) -> Result<[u8; 16]> {
     };
     bpf(OBJ_GET_INFO_BY_FD, &mut attr)?;
     Ok(info.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{Mode, OFlags};
+
+    use super::*;
+
+    fn attached(cgroup: BorrowedFd<'_>) -> usize {
+        own_device_programs(cgroup).unwrap().len()
+    }
+
+    /// Systemd has its own there, and may have more.
+    #[test]
+    fn other_peoples_programs_are_left_alone() {
+        let tops = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
+        let top = tops.into_iter().find(|dir| std::fs::metadata(format!("{dir}/cgroup.controllers")).is_ok());
+        let (Some(top), true) = (top, rustix::process::geteuid().is_root()) else {
+            return eprintln!("skipped: needs root and cgroup v2");
+        };
+        let path = format!("{top}/cntr-bpf-{}", std::process::id());
+        std::fs::create_dir(&path).unwrap();
+        let cgroup = rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        let cgroup = cgroup.as_fd();
+        // r0 = 1; exit
+        let allow = [[0xb7, 0, 0, 0, 1, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]];
+        let foreign = load(&allow, *b"sd_devices\0\0\0\0\0\0").unwrap();
+        let [first, second] = [(); 2].map(|()| load_device_program(&allow).unwrap());
+        attach_device_program(cgroup, foreign.as_fd()).unwrap();
+        assert_eq!(attached(cgroup), 0);
+        attach_device_program(cgroup, first.as_fd()).unwrap();
+        let ours = own_device_programs(cgroup).unwrap();
+        replace_device_program(cgroup, second.as_fd(), ours[0].as_fd()).unwrap();
+        assert_eq!(attached(cgroup), 1);
+        assert_eq!(detach_device_program(cgroup, first.as_fd()), Err(Errno::NOENT), "it was replaced");
+        detach_device_program(cgroup, second.as_fd()).unwrap();
+        assert_eq!(attached(cgroup), 0);
+        detach_device_program(cgroup, foreign.as_fd()).expect("still attached");
+        std::fs::remove_dir(&path).unwrap();
+    }
 }
