@@ -3,7 +3,7 @@
 //! Names and meanings are runc's (contract of the OCI command line); texts are ours. Data only.
 
 use crate::args::{Command, Count, Flag, Takes};
-use crate::{create, kill, list, ps, run, spec, verbs};
+use crate::{create, kill, list, ps, run, spec, update, verbs};
 
 const ID: Count = exactly(1);
 const MANY: usize = usize::MAX;
@@ -85,7 +85,7 @@ const UPDATE_FLAGS: &[Flag] = &[
         "resources",
         "r",
         Value,
-        "file with a linux.resources object, - for standard input; other flags are then ignored",
+        "file with a linux.resources object, - for standard input; other flags are then ignored, but for the two schemas",
     ),
     flag("blkio-weight", Int, "block I/O weight, 10 to 1000"),
     flag("cpu-period", Value, "CFS period in microseconds"),
@@ -294,13 +294,16 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "update",
-        about: "change a container's resource limits (not implemented yet)",
+        about: "change a container's resource limits",
         operands: WHICH,
-        text: "",
+        text: "The container is created, running or paused. What is not given stays as it is; 0 is as not given for limits of\n\
+               memory, shares, quota, period and weight. All of the change is made, or none of it. A file may also hold\n\
+               devices, in place of all rules of the config, and every other member of linux.resources.\n\
+               Sizes have a unit: b, k, m, g, t or p, each 1024 times the one before.",
         flags: UPDATE_FLAGS,
         count: ID,
         interleaved: true,
-        run: verbs::not_yet,
+        run: update::update,
     },
 ];
 

@@ -21,6 +21,7 @@ mod relay;
 mod run;
 mod socket;
 mod spec;
+mod update;
 mod verbs;
 
 use anyhow::{Context, anyhow};

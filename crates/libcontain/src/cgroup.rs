@@ -21,14 +21,18 @@ use rustix::io::{Errno, Result};
 use crate::error::At;
 use crate::plan::cgroup::ROOT;
 
+mod devices;
 mod dir;
 mod fill;
 mod life;
 mod make;
 mod probe;
 mod taken;
+mod update;
 
+pub use devices::DeviceUndo;
 pub use probe::probe;
+pub use update::Undo;
 
 /// The cgroup of a container: its directories, by hierarchy. Any of them may be gone at any time.
 #[derive(Debug)]
@@ -97,7 +101,7 @@ impl CgroupError {
     }
 
     /// A rootless caller gets these for what belongs to root.
-    fn is_permission(&self) -> bool {
+    pub(crate) fn is_permission(&self) -> bool {
         [Errno::ACCESS, Errno::PERM, Errno::ROFS].iter().any(|e| e.raw_os_error() == self.errno)
     }
 }

@@ -186,6 +186,10 @@ impl Container {
         &self.record
     }
 
+    pub(crate) fn set_record(&mut self, record: Record) {
+        self.record = record;
+    }
+
     pub(crate) fn adopt(&mut self, init: Init) {
         self.record.init_process_pid = init.pid;
         self.init = Some(init);
@@ -267,7 +271,7 @@ impl Container {
         Ok(self.notify.take())
     }
 
-    fn cgroup(&self) -> Cgroup {
+    pub(crate) fn cgroup(&self) -> Cgroup {
         Cgroup::from_paths(&self.record.cgroup_paths)
     }
 

@@ -57,6 +57,7 @@ mod host;
 mod idmapped;
 mod idmaps;
 pub mod kernel;
+mod lock;
 mod mounts;
 mod netdev;
 pub mod plan;
@@ -69,6 +70,7 @@ mod spawn;
 mod stage;
 mod state;
 mod sys;
+mod update;
 mod wait;
 
 pub use crate::bundle::Bundle;
@@ -80,6 +82,7 @@ pub use crate::plan::Plan;
 pub use crate::runtime::{CgroupDriver, CreateOptions, Found, Id, Runtime};
 pub use crate::state::rfc3339;
 pub use crate::sys::{keep_child_statuses, signal_mask};
+pub use crate::update::Update;
 pub use oci_spec::runtime as spec;
 
 /// The README's library example compiles.

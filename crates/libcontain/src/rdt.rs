@@ -82,11 +82,11 @@ pub(crate) fn make(rdt: &Rdt, found: Found) -> Result<()> {
     }
     if found == Found::Nothing || !rdt.shared {
         for text in &rdt.schemata {
-            write(&format!("{}/schemata", rdt.group), text).map_err(|error| with_status(error, rdt))?;
+            write(&format!("{}/schemata", rdt.group), text).map_err(|error| with_status(error, &rdt.mount))?;
         }
     }
     match &rdt.monitor {
-        Some(path) => make_dir(path).map_err(|error| with_status(error, rdt)),
+        Some(path) => make_dir(path).map_err(|error| with_status(error, &rdt.mount)),
         None => Ok(()),
     }
 }
@@ -96,6 +96,32 @@ fn make_dir(path: &str) -> Result<()> {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
         Err(errno) => Err(failed(format_args!("mkdir {path}"), errno)),
     }
+}
+
+/// Changes the settings of a container's class, and returns what they were. A text that the kernel does not like changes
+/// nothing.
+pub(crate) fn change(group: &str, texts: &[String]) -> Result<String> {
+    let path = format!("{group}/schemata");
+    let before = small_file::read(CWD, path.as_str()).map_err(|e| failed(format_args!("read {path}"), e))?;
+    // A class lies in the mount, or is the mount, for the class of everybody.
+    let is_mount = rustix::fs::access(format!("{group}/info"), rustix::fs::Access::EXISTS).is_ok();
+    let mount = group.rsplit_once('/').filter(|_| !is_mount).map_or(group, |(mount, _)| mount);
+    for text in texts {
+        write(&path, text).map_err(|error| {
+            let error = with_status(error, mount);
+            change_back(group, &before).into_iter().fold(error, Error::and)
+        })?;
+    }
+    Ok(before)
+}
+
+/// Has a class as it was; what failed at that, in words. The kernel reads what it has written.
+pub(crate) fn change_back(group: &str, before: &str) -> Option<String> {
+    let path = format!("{group}/schemata");
+    if small_file::read(CWD, path.as_str()).is_ok_and(|now| now == before) {
+        return None;
+    }
+    write(&path, &format!("{before}\n")).err().map(|error| format!("{path} stays changed: {error}"))
 }
 
 /// Moves init into the class. One that has died meanwhile is the next event's to tell.
@@ -119,8 +145,8 @@ fn write(path: &str, text: &str) -> Result<()> {
 }
 
 /// The kernel has more to say than its errno.
-fn with_status(error: Error, rdt: &Rdt) -> Error {
-    match small_file::read(CWD, format!("{}/info/last_cmd_status", rdt.mount)) {
+fn with_status(error: Error, mount: &str) -> Error {
+    match small_file::read(CWD, format!("{mount}/info/last_cmd_status")) {
         Ok(status) if !status.is_empty() => error.and(format_args!("last_cmd_status: {status}")),
         _ => error,
     }

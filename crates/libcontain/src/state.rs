@@ -9,21 +9,23 @@
 //! | `exec.fifo` | there until `start` |
 //! | `notify/notify.sock` | for sd_notify(3), if asked for; the container sees this directory |
 //!
-//! There are no locks: mkdir is exclusive, rename is atomic, and whether a process lives, is frozen or has started is asked of
-//! the kernel each time. The layout and the top-level members are runc's, which cAdvisor and others read.
+//! Nothing here waits for a lock, and but for updates, which exclude each other ([`StateDir::lock`]), nobody takes one: mkdir is
+//! exclusive, rename is atomic, and whether a process lives, is frozen or has started is asked of the kernel each time. The layout and the top-level members are runc's, which cAdvisor and others read.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use oci_spec::runtime::{Hooks, LinuxNamespaceType, Spec};
+use oci_spec::runtime::{Hooks, LinuxNamespaceType, LinuxResources, Spec};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, socket_with};
 use serde::{Deserialize, Serialize};
 
 use crate::bundle::Bundle;
 use crate::error::{Error, Kind};
+use crate::lock::Lock;
 use crate::plan::{NOTIFY_SOCKET, Plan};
 use crate::small_file;
 
@@ -80,6 +82,27 @@ pub(crate) struct CgroupNames {
     pub path: String,
     pub name: String,
     pub parent: String,
+    /// As they are: the next update builds on them. Our own form, which records of before it had do not have.
+    #[serde(default)]
+    resources: LinuxResources,
+    #[serde(flatten, default)]
+    limits: Limits,
+}
+
+/// Some of the resources once more, where readers of runc's record look for them; 0 and empty: not set.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq, Default)]
+#[serde(default)]
+struct Limits {
+    memory: i64,
+    memory_reservation: i64,
+    memory_swap: i64,
+    cpu_shares: u64,
+    cpu_quota: i64,
+    cpu_period: u64,
+    cpuset_cpus: String,
+    cpuset_mems: String,
+    pids_limit: i64,
+    blkio_weight: u16,
 }
 
 /// The namespaces of `namespace_paths`: the kind, and its file in `/proc/PID/ns`.
@@ -109,7 +132,10 @@ impl Record {
             config: Config {
                 rootfs: bundle.dir().join(root).to_string_lossy().into_owned(),
                 namespaces: namespaces(spec),
-                cgroups: CgroupNames::new(plan.cgroup.dirs.first().map_or("", |dir| dir.path.as_str())),
+                cgroups: CgroupNames::new(
+                    plan.cgroup.dirs.first().map_or("", |dir| dir.path.as_str()),
+                    spec.linux().as_ref().and_then(|l| l.resources().clone()).unwrap_or_default(),
+                ),
                 // The bundle's first: an annotation of that name must not stand in for it.
                 labels: [format!("bundle={}", bundle.dir().display())].into_iter().chain(labels).collect(),
                 hooks: spec.hooks().as_ref().map(later_hooks),
@@ -149,9 +175,38 @@ impl Record {
 }
 
 impl CgroupNames {
-    fn new(path: &str) -> Self {
+    fn new(path: &str, resources: LinuxResources) -> Self {
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
-        CgroupNames { path: path.into(), name: name.into(), parent: parent.into() }
+        let limits = Limits::of(&resources);
+        CgroupNames { path: path.into(), name: name.into(), parent: parent.into(), resources, limits }
+    }
+
+    pub fn resources(&self) -> &LinuxResources {
+        &self.resources
+    }
+
+    pub fn set_resources(&mut self, resources: LinuxResources) {
+        self.limits = Limits::of(&resources);
+        self.resources = resources;
+    }
+}
+
+impl Limits {
+    fn of(resources: &LinuxResources) -> Self {
+        let memory = resources.memory().unwrap_or_default();
+        let cpu = resources.cpu().clone().unwrap_or_default();
+        Limits {
+            memory: memory.limit().unwrap_or(0),
+            memory_reservation: memory.reservation().unwrap_or(0),
+            memory_swap: memory.swap().unwrap_or(0),
+            cpu_shares: cpu.shares().unwrap_or(0),
+            cpu_quota: cpu.quota().unwrap_or(0),
+            cpu_period: cpu.period().unwrap_or(0),
+            cpuset_cpus: cpu.cpus().clone().unwrap_or_default(),
+            cpuset_mems: cpu.mems().clone().unwrap_or_default(),
+            pids_limit: resources.pids().map_or(0, |pids| pids.limit()),
+            blkio_weight: resources.block_io().as_ref().and_then(|b| b.weight()).unwrap_or(0),
+        }
     }
 }
 
@@ -243,6 +298,14 @@ impl StateDir {
         let file = rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o600));
         let file = file.map_err(|e| Error::os(what("open"), e))?;
         io::Write::write_all(&mut std::fs::File::from(file), &text).map_err(|e| Error::os(what("write"), e))
+    }
+
+    /// Excludes other updates, until it is dropped; waits for one that is under way.
+    pub fn lock(&self, patience: Duration) -> Result<Lock, Error> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        // A description of its own: the lock is one's of what was opened, not of the process.
+        let dir = rustix::fs::openat(&self.fd, ".", flags, Mode::empty());
+        Lock::take(dir.map_err(|e| Error::os(format_args!("open {}", self.path.display()), e))?, &self.path, patience)
     }
 
     /// The container's record; `None` while it is being made, or was left so.
@@ -436,7 +499,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, UNIX_EPOCH};
+    use std::time::UNIX_EPOCH;
 
     use super::*;
 

@@ -41,7 +41,7 @@ impl Cgroup {
     }
 
     /// Rootless containers may lack a directory; limits that need it were refused when it was not made.
-    fn member(&self, plan: &Plan, write: &Write) -> std::result::Result<Option<&Member>, CgroupError> {
+    pub(super) fn member(&self, plan: &Plan, write: &Write) -> std::result::Result<Option<&Member>, CgroupError> {
         let path = plan.dirs.get(write.dir).map(crate::plan::cgroup::Dir::absolute).unwrap_or_default();
         let member = self.members.iter().find(|m| m.path == path);
         if member.is_none() && write.how != How::Tolerated {
@@ -75,17 +75,24 @@ impl Member {
         }
     }
 
-    fn explain(&self, write: &Write, errno: Errno) -> CgroupError {
+    pub(super) fn explain(&self, write: &Write, errno: Errno) -> CgroupError {
         let error = CgroupError::call(self.file(&write.file), "write", errno).at(write.at).of(&write.value);
         let controller = write.file.split('.').next().unwrap_or_default();
         let available = || self.read("cgroup.controllers").unwrap_or_default();
         if errno == Errno::NOENT && self.v2 && !available().split_whitespace().any(|c| c == controller) {
             return error.because(format!("{:?} can't be set: controller {controller:?} not available", write.file));
         }
+        if errno == Errno::BUSY && write.file == "memory.limit_in_bytes" {
+            let read = |file| self.read(file).unwrap_or_default();
+            let (usage, peak) = (read("memory.usage_in_bytes"), read("memory.max_usage_in_bytes"));
+            let limit = &write.value;
+            let text = format!("unable to set memory limit to {limit} (current usage: {usage}, peak usage: {peak})");
+            return error.because(text);
+        }
         error
     }
 
-    fn must_have_taken(&self, write: &Write) -> std::result::Result<(), CgroupError> {
+    pub(super) fn must_have_taken(&self, write: &Write) -> std::result::Result<(), CgroupError> {
         let taken = self.read(&write.file).map_err(|errno| self.explain(write, errno))?;
         let (Ok(asked), Ok(taken)) = (write.value.parse::<u64>(), taken.parse::<u64>()) else { return Ok(()) };
         let which = match asked.cmp(&taken) {

@@ -22,6 +22,7 @@ use crate::host::Host;
 
 pub mod resources;
 mod unit;
+pub mod update;
 
 /// Where cgroups are mounted.
 pub const ROOT: &str = "/sys/fs/cgroup";

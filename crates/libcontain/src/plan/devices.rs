@@ -2,7 +2,8 @@
 //!
 //! Owns the emulation of the v1 `devices` controller: the rules of `linux.resources.devices` and the runtime's
 //! own are folded into a [`Policy`] (a default and the exceptions from it), and both outputs are made from
-//! that, so that a container sees the same devices on v1 and on v2.
+//! that, so that a container sees the same devices on v1 and on v2. From one policy to another in a cgroup that is in
+//! use leads a [`Transition`] on v1, and another program on v2.
 //!
 //! Invariants: every exception is the opposite of the default; no two exceptions have the same type, major and
 //! minor; exceptions keep the order of the config (`devices.list` shows it). The rule about wildcards is the
@@ -17,9 +18,11 @@ use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
 use crate::error::{At, Problem};
 
 mod program;
+mod transition;
 pub(crate) mod unit;
 
 pub use program::Program;
+pub use transition::Transition;
 
 const CLAUSE: &str = "config-linux.md#allowed-device-list";
 
@@ -233,6 +236,10 @@ impl Policy {
         let exceptions = self.exceptions.iter().map(|e| (other, e.to_string()));
         std::iter::once((default, "a".to_owned())).chain(exceptions).collect()
     }
+}
+
+fn is_whole(e: &Exception) -> bool {
+    e.major.is_none() && e.minor.is_none()
 }
 
 fn access(i: usize, text: &str) -> Result<Access, Problem> {

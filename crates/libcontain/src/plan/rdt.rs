@@ -49,7 +49,8 @@ fn rdt(given: &LinuxIntelRdt, id: &str, mount: &str) -> Rdt {
     Rdt { mount: mount.to_owned(), group, shared: class.is_some(), schemata: schemata(given), monitor }
 }
 
-fn schemata(given: &LinuxIntelRdt) -> Vec<String> {
+/// The texts that are written to `schemata`.
+pub(crate) fn schemata(given: &LinuxIntelRdt) -> Vec<String> {
     let text = |field: &Option<String>| field.clone().unwrap_or_default();
     let (cache, bandwidth) = (text(given.l3_cache_schema()), text(given.mem_bw_schema()));
     // A bandwidth in l3CacheSchema gives way to that of memBwSchema.

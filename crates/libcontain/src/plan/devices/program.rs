@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::{Access, Exception, Kind, Policy};
+use super::{Access, Exception, Kind, Policy, is_whole};
 
 const R0: u8 = 0;
 const R1: u8 = 1;
@@ -199,10 +199,6 @@ fn minors(mut list: Vec<u32>, asm: &mut Asm) {
             rest = others;
         }
     }
-}
-
-fn is_whole(e: &Exception) -> bool {
-    e.major.is_none() && e.minor.is_none()
 }
 
 fn accesses(exceptions: &[&Exception]) -> Vec<Access> {

@@ -13,7 +13,7 @@ fn planned(json: &str) -> (Policy, Vec<Problem>) {
 }
 
 /// What the policy says, in the words of the kernel's devices controller.
-fn reference(p: &Policy, kind: Kind, major: u32, minor: u32, access: Access) -> bool {
+pub(super) fn reference(p: &Policy, kind: Kind, major: u32, minor: u32, access: Access) -> bool {
     let speaks =
         |e: &&Exception| e.kind == kind && e.major.is_none_or(|m| m == major) && e.minor.is_none_or(|m| m == minor);
     if p.allow {
@@ -214,6 +214,38 @@ fn a_program_too_long_to_jump_over_is_an_error() {
     let exceptions = (0..40_000).map(|i| Exception::char(Some(i), Some(i), Access::ALL)).collect();
     let p = Policy { allow: false, exceptions };
     assert!(p.program().unwrap_err().contains("too many device rules"));
+}
+
+/// A policy with few numbers, so that exceptions meet.
+pub(super) fn any_policy() -> impl Strategy<Value = Policy> {
+    let number = || prop_oneof![1 => Just(None), 3 => (0u32..3).prop_map(Some)];
+    let one = (any::<bool>(), number(), number(), 1u8..8).prop_map(|(block, major, minor, access)| Exception {
+        kind: if block { Kind::Block } else { Kind::Char },
+        major,
+        minor,
+        access: Access(access),
+    });
+    (any::<bool>(), prop::collection::vec(one, 0..6)).prop_map(|(allow, list)| {
+        let mut policy = Policy { allow, exceptions: Vec::new() };
+        list.into_iter().for_each(|e| policy.add(e).unwrap());
+        policy
+    })
+}
+
+/// What a line written to the kernel's devices controller makes of a policy.
+pub(super) fn simulated(policy: &Policy, file: &str, line: &str) -> Policy {
+    let allow = file == "devices.allow";
+    if line == "a" {
+        return Policy { allow, exceptions: Vec::new() };
+    }
+    let (mut after, rule) = (policy.clone(), Policy::listed(line).unwrap().exceptions[0]);
+    if allow != policy.allow {
+        after.add(rule).unwrap();
+    } else if let Some(e) = after.exceptions.iter_mut().find(|e| e.same_device(&rule)) {
+        e.access = e.access.without(rule.access);
+    }
+    after.exceptions.retain(|e| !e.access.is_empty());
+    after
 }
 
 fn exception() -> impl Strategy<Value = Exception> {
