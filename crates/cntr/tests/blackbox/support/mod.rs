@@ -46,6 +46,11 @@ pub fn have(program: &str) -> bool {
     false
 }
 
+/// Whether cgroup v2 is all that this machine has.
+pub fn pure_v2() -> bool {
+    read("/proc/self/mounts").lines().any(|line| line.contains(" /sys/fs/cgroup cgroup2 "))
+}
+
 /// Where `program` is, by PATH and the usual sbin directories.
 pub fn which(program: &str) -> Option<PathBuf> {
     let path = std::env::var("PATH").unwrap_or_default();
