@@ -59,7 +59,7 @@ machine_start() {
         # Page tables of five levels would only make emulated page walks longer.
         -accel tcg,thread=multi -cpu max,la57=off
         -kernel vmlinuz -initrd initrd
-        -append "console=ttyS0 quiet panic=-1 mitigations=off systemd.show_status=0 $args"
+        -append "console=ttyS0 quiet panic=-1 mitigations=off lsm=landlock,yama,apparmor systemd.show_status=0 $args"
         -serial "file:${tmp//,/,,}/console"
         -drive "if=virtio,cache=unsafe,discard=unmap,$disk"
         # Tells a restored kernel that its random numbers have been seen before.
