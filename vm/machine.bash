@@ -30,7 +30,7 @@ layout_args() {
     local v1='systemd.unified_cgroup_hierarchy=0 SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1'
     case $1 in
     v2) ;;
-    v1) echo "$v1" ;;
+    v1) echo "$v1 systemd.legacy_systemd_cgroup_controller=1" ;;
     hybrid) echo "$v1 systemd.legacy_systemd_cgroup_controller=0" ;;
     *) die "no such layout of cgroups: $1 (v2, v1 or hybrid)" ;;
     esac
