@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Sandbox, bundle, root, wait_for};
+use crate::support::{Sandbox, bundle, root, slow, wait_for};
 
 const ROUNDS: u32 = 300;
 
@@ -47,7 +47,7 @@ fn kill_at_random_moments(verb: &str, length: impl Fn(&Sandbox) -> Duration) {
     let length = length(&sandbox);
     let mut random = Random(seed());
     let mut faults = Vec::new();
-    for round in 0..ROUNDS {
+    for round in 0..ROUNDS / slow() {
         let share = match round % 3 {
             0 => 0.3 * random.next(),
             1 => 0.7 + 0.6 * random.next(),

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::support::probe::Probe;
 use crate::support::verify::{Findings, lacking, verify};
-use crate::support::{Sandbox, View, bundle, have, read, root, skip, verify_cgroup, wait_for};
+use crate::support::{Sandbox, View, bundle, have, read, root, skip, slow, verify_cgroup, wait_for};
 
 fn prepare(view: View, name: &str) -> (Sandbox, Value) {
     let sandbox = Sandbox::with_view(view);
@@ -186,15 +186,15 @@ fn init_that_is_gone_when_start_opens_the_fifo() {
     sandbox.write(&bundle::minimal(&sandbox.cgroups_path(), "exec sleep 1000"));
     let script = r#"
         "$1" "$2" "$3" create --pid-file ../pid "$5" || exit 99
-        hold="-P $3/$5/exec.fifo -P exec.fifo -e inject=openat:delay_enter=1500000"
+        hold="-P $3/$5/exec.fifo -P exec.fifo -e inject=openat:delay_enter=${SLOW}500000"
         strace -o ../trace $hold "$@" & start=$!
-        sleep 0.5; pid=$(cat ../pid); kill -9 $pid; sleep 0.3
+        sleep $((SLOW / 2)).5; pid=$(cat ../pid); kill -9 $pid; sleep 0.3
         [ -e /proc/$pid ] && echo not reaped
         kill -0 $start || echo start was not held
         wait $start; echo ended $?
         "$1" "$2" "$3" delete --force "$5""#;
     let namespaces = ["unshare", "-m", "-p", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script, "sh"];
-    let out = sandbox.verb(&["start"]).wrapped(&namespaces).ok();
+    let out = sandbox.verb(&["start"]).wrapped(&namespaces).env("SLOW", &slow().to_string()).ok();
     assert_eq!(out.stdout, "ended 1\n", "{out:#?}");
     let trace = read(sandbox.path("trace"));
     assert!(trace.contains("exec.fifo") && trace.contains("DELAYED"), "{trace}");

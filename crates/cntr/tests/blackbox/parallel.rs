@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use crate::support::{Sandbox, bundle, root, wait_for};
+use crate::support::{Sandbox, bundle, root, slow, wait_for};
 
 const WORKERS: usize = 8;
-const EACH: usize = 25;
+const EACH: u32 = 25;
 
 fn one(sandbox: &Sandbox, id: &str) {
     let dir = sandbox.path(&format!("b-{id}"));
@@ -44,7 +44,7 @@ fn two_hundred_containers() {
         for worker in 0..WORKERS {
             let sandbox = &sandbox;
             scope.spawn(move || {
-                for n in 0..EACH {
+                for n in 0..EACH / slow() {
                     one(sandbox, &format!("{}-{worker}.{n}", sandbox.id));
                 }
             });

@@ -13,11 +13,11 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde_json::{Value, json};
 
 use crate::security::{Print, canary, unchanged, without_dev};
-use crate::support::{Sandbox, bundle, host, root};
+use crate::support::{Sandbox, bundle, host, root, slow};
 
 /// How many containers are tried per attack.
 pub(crate) fn rounds() -> usize {
-    std::env::var("CNTR_RACE_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(100)
+    std::env::var("CNTR_RACE_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(100 / slow() as usize)
 }
 
 /// Exchanges pairs of paths, as long as it lives.

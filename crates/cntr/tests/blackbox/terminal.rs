@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::namespaces::in_user_namespace;
 use crate::security::{canary, plant, unchanged};
-use crate::support::{Output, Sandbox, bundle, read, root, wait_for, words};
+use crate::support::{Output, Sandbox, bundle, patience, read, root, wait_for, words};
 
 /// A caller that listens for the master end of a terminal.
 struct Caller {
@@ -79,7 +79,7 @@ impl Terminal {
             if end(&so_far) {
                 return so_far;
             }
-            assert!(start.elapsed() < Duration::from_secs(20), "the terminal has shown {so_far:?}");
+            assert!(start.elapsed() < patience(20), "the terminal has shown {so_far:?}");
             if !readable(&self.master, 1) {
                 continue;
             }

@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value, json};
 
-use crate::support::{Output, Sandbox, bundle, read, root, seccomp};
+use crate::support::{Output, Sandbox, bundle, pure_v2, read, root, seccomp};
 
 type Edit = fn(&Sandbox, &mut Value);
 
@@ -191,7 +191,14 @@ const VALUES: &[Case] = &[
     case("env without =", set!("/process/env/-" = "PLAIN"), &["process.env[1]", "="]),
     case("oomScoreAdj 2000", set!("/process/oomScoreAdj" = 2000), &["process.oomScoreAdj"]),
     case("personality", set!("/linux/personality" = { "domain": "VAX" }), &["linux.personality.domain"]),
-    case("unified on v1", set!("/linux/resources/unified" = { "memory.max": "9999999" }), &["linux.resources.unified"]),
+    case(
+        "unified on v1, or no file of v2's",
+        |_, c| {
+            let file = if pure_v2() { "no/file" } else { "memory.max" };
+            bundle::set(c, "/linux/resources/unified", Some(json!({ file: "9999999" })));
+        },
+        &["linux.resources.unified"],
+    ),
 ];
 
 const MACHINE: &[Case] = &[

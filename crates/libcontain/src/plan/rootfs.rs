@@ -3,7 +3,7 @@
 //! Every path here is a path inside the rootfs, resolved by `root.rs` when the step runs; the only host paths are the
 //! sources of bind mounts and the rootfs itself, which the parent opens ([`Open::Tree`]).
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -15,8 +15,8 @@ use super::libc_flag::{
 };
 use super::mount_options::{self, Options, attr};
 use super::{
-    Bind, CgroupV1, Console, Device, Filesystem, Hierarchy, HierarchyContent, Mapped, Mountpoint, Op, Open, Planner,
-    Tree,
+    Bind, CgroupV1, Console, Detached, Device, Filesystem, Hierarchy, HierarchyContent, Mapped, Mountpoint, Op, Open,
+    Planner, Tree,
 };
 use crate::error::{At, Problem};
 use crate::plan::cgroup::Mode;
@@ -333,10 +333,23 @@ impl Planner<'_> {
             }
             Mode::V2 => {
                 let plain = Options { data: vec![], ..options.clone() };
-                self.filesystem(at, target, "cgroup2", b"cgroup", &plain, None);
+                let mut tree = self.new_filesystem(at, target, "cgroup2", b"cgroup", &plain);
+                if self.binds_above(&tree.target) {
+                    // The host's /sys is bound, and so the same file system is there already: mount(2) refuses (EBUSY).
+                    tree.detached = Some(Detached { made: None, attr: options.set, copy_up: false });
+                }
+                self.step(at, Op::Filesystem(tree));
             }
             Mode::V1 | Mode::Hybrid => self.cgroup_v1_mount(at, &target, options),
         }
+    }
+
+    /// Whether a bind mount may have brought along what is at this path.
+    fn binds_above(&self, target: &CStr) -> bool {
+        let target = clean(Path::new(OsStr::from_bytes(target.to_bytes())));
+        let target = Path::new(OsStr::from_bytes(&target));
+        let mut binds = self.spec.mounts().iter().flatten().filter(|mount| is_bind(mount));
+        binds.any(|bind| target.starts_with(OsStr::from_bytes(&clean(bind.destination()))))
     }
 
     fn cgroup_v1_mount(&mut self, at: At, target: &CString, options: &Options) {

@@ -146,6 +146,32 @@ fn the_cgroup_is_joined_early_only_for_its_namespace() {
     assert!(!has(&plan(&request(), &spec, &v2()).unwrap(), rules::join_cgroup), "v2 is joined by the clone");
 }
 
+/// mount(2) would refuse what is on the mountpoint already, and it is when the host's /sys is bound before.
+#[test]
+fn a_cgroup_tree_is_mounted_over_the_hosts() {
+    let detached = |spec: &Spec| {
+        let plan = plan(&request(), spec, &user()).unwrap();
+        let steps = plan.steps.iter().map(|step| &step.op);
+        let trees: Vec<bool> = steps
+            .filter_map(|op| match op {
+                Op::Filesystem(tree) if tree.fstype.as_c_str() == c"cgroup2" => Some(tree.detached.is_some()),
+                _ => None,
+            })
+            .collect();
+        trees
+    };
+    let mut config = json(&config("rootless"));
+    config["linux"]["namespaces"].as_array_mut().unwrap().push(serde_json::json!({ "type": "cgroup" }));
+    let spec = |config: &serde_json::Value| serde_json::from_value(config.clone()).unwrap();
+    assert_eq!(detached(&spec(&config)), [true]);
+    let mounts = config["mounts"].as_array_mut().unwrap();
+    mounts.iter_mut().filter(|mount| mount["destination"] == "/sys").for_each(|mount| {
+        mount["type"] = "sysfs".into();
+        mount["options"] = serde_json::json!([]);
+    });
+    assert_eq!(detached(&spec(&config)), [false]);
+}
+
 #[test]
 fn a_joined_user_namespace_is_entered_last_by_root_and_first_by_others() {
     let rooted = plan(&request(), &config("joined-user"), &v2()).unwrap();

@@ -39,7 +39,7 @@ impl Cmd {
             cwd: None,
             stdin: None,
             stdout: None,
-            timeout: Duration::from_secs(60),
+            timeout: super::patience(60),
             out: out.to_owned(),
             without: Vec::new(),
         }
@@ -119,10 +119,10 @@ impl Cmd {
     }
 
     /// Runs for cleaning up: never panics (a panic while a failed test unwinds would abort all the others), and
-    /// waits ten seconds at most.
+    /// waits ten seconds at most ([`super::patience`]).
     pub fn run_quietly(self) {
         let mut running = self.spawn();
-        for _ in 0..2000 {
+        while running.start.elapsed() < super::patience(10) {
             if !matches!(running.child.try_wait(), Ok(None)) {
                 return;
             }

@@ -106,18 +106,20 @@ pub fn kill_processes(id: &str, dir: &Path) -> usize {
     found.len()
 }
 
-/// Cgroup directories whose name begins with `id`, two levels deep in every hierarchy.
+/// Cgroup directories whose name begins with `id`, two levels deep in every hierarchy: on a machine with v2 alone that is
+/// /sys/fs/cgroup itself, with v1 a directory below it.
 pub fn cgroups(id: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for hierarchy in directories(Path::new("/sys/fs/cgroup")) {
-        for dir in directories(&hierarchy) {
+    fn search(dir: &Path, depth: usize, id: &str, found: &mut Vec<PathBuf>) {
+        for dir in directories(dir) {
             if names(&dir, id) {
                 found.push(dir);
-            } else {
-                found.extend(directories(&dir).into_iter().filter(|d| names(d, id)));
+            } else if depth > 1 {
+                search(&dir, depth - 1, id, found);
             }
         }
     }
+    let mut found = Vec::new();
+    search(Path::new("/sys/fs/cgroup"), 3, id, &mut found);
     found
 }
 

@@ -46,6 +46,11 @@ pub fn have(program: &str) -> bool {
     false
 }
 
+/// Whether cgroup v2 is all that this machine has.
+pub fn pure_v2() -> bool {
+    read("/proc/self/mounts").lines().any(|line| line.contains(" /sys/fs/cgroup cgroup2 "))
+}
+
 /// Where `program` is, by PATH and the usual sbin directories.
 pub fn which(program: &str) -> Option<PathBuf> {
     let path = std::env::var("PATH").unwrap_or_default();
@@ -60,14 +65,25 @@ pub fn runtime() -> PathBuf {
     std::env::var_os("CNTR_BIN").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_cntr")), PathBuf::from)
 }
 
-/// Polls `f` every few milliseconds until it gives a value; panics with `what` after ten seconds.
+/// How many times slower than real hardware this machine is, by CNTR_TEST_SLOW: an emulator sets it. Deadlines grow by it,
+/// and tests that try something as often as they can try it less often.
+pub fn slow() -> u32 {
+    std::env::var("CNTR_TEST_SLOW").ok().and_then(|n| n.parse().ok()).filter(|n| *n > 0).unwrap_or(1)
+}
+
+/// A deadline for what takes no more than `seconds` on real hardware.
+pub fn patience(seconds: u64) -> Duration {
+    Duration::from_secs(seconds) * slow()
+}
+
+/// Polls `f` every few milliseconds until it gives a value; panics with `what` after ten seconds ([`patience`]).
 pub fn wait_for<T>(what: &str, mut f: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(value) = f() {
             return value;
         }
-        assert!(start.elapsed() < Duration::from_secs(10), "waited ten seconds for {what}");
+        assert!(start.elapsed() < patience(10), "waited {:?} for {what}", start.elapsed());
         std::thread::sleep(Duration::from_millis(3));
     }
 }

@@ -17,7 +17,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Cmd, Output, leftovers, read, runtime, wait_for, which};
+use super::{Cmd, Output, leftovers, read, runtime, slow, wait_for, which};
 
 /// Every machine has him, with an entry in /etc/passwd, and he has nothing.
 pub const NOBODY: u32 = 65534;
@@ -223,7 +223,7 @@ impl Sandbox {
     /// What is left of the containers; processes get a moment to die, since nobody waits for an orphan.
     pub fn left(&self) -> Option<Vec<String>> {
         let mut left = Vec::new();
-        for _ in 0..100 {
+        for _ in 0..100 * slow() {
             left = leftovers::all(&self.id, self.dir(), &self.state_root());
             if left.is_empty() {
                 return None;
@@ -250,7 +250,7 @@ impl Sandbox {
     }
 
     fn sweep(&self) {
-        for _ in 0..100 {
+        for _ in 0..100 * slow() {
             if leftovers::kill_processes(&self.id, self.dir()) == 0 {
                 break;
             }

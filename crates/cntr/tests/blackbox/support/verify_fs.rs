@@ -74,12 +74,15 @@ fn mounted(place: &str, mount: &Value, mounts: &[Mount], findings: &mut Findings
         return;
     };
     let options = strings(&mount["options"]);
-    let pure_v2 = super::read("/proc/self/mounts").lines().any(|l| l.contains(" /sys/fs/cgroup cgroup2 "));
     match fstype {
         "bind" | "none" => {}
         // v1: a tmpfs with a directory per hierarchy; v2: the hierarchy itself
         "cgroup" => findings.check(
-            if pure_v2 { seen.fstype == "cgroup2" } else { ["tmpfs", "cgroup2"].contains(&seen.fstype.as_str()) },
+            if super::pure_v2() {
+                seen.fstype == "cgroup2"
+            } else {
+                ["tmpfs", "cgroup2"].contains(&seen.fstype.as_str())
+            },
             format!("{place}: {destination} is a {}", seen.fstype),
         ),
         other => findings.equal(&format!("{place}.type"), &other, &seen.fstype.as_str()),
