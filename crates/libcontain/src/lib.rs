@@ -46,6 +46,7 @@ mod console;
 mod container;
 mod copy_up;
 mod create;
+mod dbus;
 mod error;
 mod fault;
 pub mod features;
@@ -69,6 +70,7 @@ mod spawn;
 mod stage;
 mod state;
 mod sys;
+mod systemd;
 mod wait;
 
 pub use crate::bundle::Bundle;
