@@ -133,7 +133,7 @@ impl Systemd {
             Ok(result) => {
                 self.reset_failed(name);
                 let text = format!("error creating systemd unit `{name}`: got `{result}`");
-                Err(Fault { text, taken: false, silent: false, at: None })
+                Err(Fault { text, taken: false, late: false, at: None })
             }
             Err(failure) => Err(Fault::new(&what, failure)),
         }
@@ -232,21 +232,21 @@ pub(crate) struct Fault {
     text: String,
     /// The unit is there already, and not ours.
     pub taken: bool,
-    /// There was no answer: what became of it nobody knows.
-    pub silent: bool,
+    /// There was no answer in time: what became of it nobody knows.
+    pub late: bool,
     at: Option<At>,
 }
 
 impl Fault {
     fn new(what: &str, failure: Failure) -> Self {
-        let silent = !matches!(failure, Failure::Refused { .. });
+        let late = matches!(failure, Failure::Late { .. });
         let text = match &failure {
             Failure::Late { awaited, limit } if awaited.starts_with("systemd to ") => {
                 format!("Timeout waiting for {awaited} (after {limit:?})")
             }
             failure => format!("{what}: {failure}"),
         };
-        Fault { text, taken: false, silent, at: None }
+        Fault { text, taken: false, late, at: None }
     }
 
     /// As an error of a command.
@@ -262,6 +262,11 @@ impl fmt::Display for Fault {
         }
         f.write_str(&self.text)
     }
+}
+
+/// There is no way to it, or no answer.
+pub(crate) fn unreachable(failure: &Failure) -> Error {
+    Error::new(Kind::Os, format!("unable to ask systemd: {failure}"))
 }
 
 /// Which property it is that systemd does not take: its words name it.

@@ -103,7 +103,7 @@ fn a_failed_remainder_makes_room_once() {
     };
     assert_eq!(start(serve(false)), Ok(()));
     let fault = start(serve(true)).unwrap_err();
-    assert!(fault.taken && !fault.silent, "{fault:?}");
+    assert!(fault.taken && !fault.late, "{fault:?}");
     let told = "unable to start unit \"u.scope\": Unit u.scope was already loaded or has a fragment file.";
     assert_eq!(fault.to_string(), told);
     // A slice may be shared.
@@ -135,7 +135,7 @@ fn what_goes_wrong_with_a_unit_is_told() {
     })
     .unwrap_err();
     assert_eq!(fault.error().at(), Some("linux.resources.pids.limit"));
-    assert!(!fault.silent && !fault.taken);
+    assert!(!fault.late && !fault.taken);
 
     let late = start(|mut peer| {
         let call = peer.call_of("StartTransientUnit");
@@ -144,11 +144,11 @@ fn what_goes_wrong_with_a_unit_is_told() {
     })
     .unwrap_err();
     assert_eq!(late.to_string(), "Timeout waiting for systemd to create u.scope (after 500ms)");
-    assert!(late.silent);
+    assert!(late.late);
 
     let gone = start(|mut peer| _ = peer.call_of("StartTransientUnit")).unwrap_err();
     assert_eq!(gone.to_string(), "unable to start unit \"u.scope\": systemd to create u.scope: the other side hung up");
-    assert!(gone.silent);
+    assert!(!gone.late);
 }
 
 #[test]
