@@ -392,8 +392,9 @@ fn unescape(text: &str) -> Option<Vec<u8>> {
     Some(bytes).filter(|bytes| !bytes.contains(&0))
 }
 
-/// An address of a path, for whoever has only the path.
-pub(crate) fn address_of(path: &std::path::Path) -> String {
+/// The D-Bus address of a socket in the file system, for [`Runtime::with_bus_address`](crate::Runtime::with_bus_address).
+#[must_use]
+pub fn address_of(path: &std::path::Path) -> String {
     use std::os::unix::ffi::OsStrExt;
     let plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_/.\\*".contains(b);
     let escape = |b: &u8| if plain(b) { char::from(*b).to_string() } else { format!("%{b:02x}") };

@@ -75,6 +75,7 @@ mod wait;
 
 pub use crate::bundle::Bundle;
 pub use crate::container::{Container, State, Status};
+pub use crate::dbus::address_of as bus_address_of;
 pub use crate::error::{At, Error, Kind, Level, Problem};
 pub use crate::hook_state::SPEC_VERSION;
 pub use crate::host::{Host, Resctrl};
