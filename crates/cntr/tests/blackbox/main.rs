@@ -54,5 +54,6 @@ mod security;
 mod settings;
 mod sysctls;
 mod systemd;
+mod systemd_driver;
 mod terminal;
 mod wrong;
