@@ -257,6 +257,9 @@ fn a_joined_pid_namespace_and_a_user_namespace() {
         world.config["linux"]["gidMappings"] = maps;
         crate::namespaces::own_directories(&world.sandbox, 100_000);
     }
+    if world.uid != 0 {
+        world.config["mounts"].as_array_mut().unwrap().remove(2); // the host's /sys has a cgroup2 there already
+    }
     let options = json!(["nosuid", "noexec", "nodev", "rw"]);
     let mount = json!({ "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": options });
     bundle::set(&mut world.config, "/mounts/-", Some(mount));
@@ -270,6 +273,65 @@ fn a_joined_pid_namespace_and_a_user_namespace() {
         assert_eq!(out.stdout, "0::/\n0::/sub\nkept\n", "{out:#?}");
     }
     world.assert_clean();
+}
+
+/// What the container may open, asked each time that `/tmp/go` is there.
+const DEVICES: &str = r"
+    while :; do
+        if rm /tmp/go 2>/dev/null; then
+            for d in null zero kmsg; do if (: >/dev/$d) 2>/dev/null; then echo $d; fi; done; echo end
+        fi
+        sleep 0.02
+    done";
+
+/// systemd has a device program of its own, and makes it anew when it is told to look at its units again. What the container
+/// may open is what the config says, before and after, also where systemd has no words for it.
+#[test]
+fn devices_stay_what_they_are() {
+    let Some(mut world) = World::new(DEVICES) else { return };
+    if world.uid != 0 {
+        return skip("an ordinary user has no device program");
+    }
+    let kmsg =
+        json!({ "path": "/dev/kmsg", "type": "c", "major": 1, "minor": 11, "fileMode": 0o666, "uid": 0, "gid": 0 });
+    world.config["linux"]["devices"] = json!([kmsg]);
+    let rule = |allow: bool, numbers: [i64; 2]| json!({ "allow": allow, "type": "c", "major": numbers[0], "minor": numbers[1], "access": "rw" });
+    let all = |allow: bool| json!({ "allow": allow, "access": "rwm" });
+    for (rules, may) in [
+        (json!([all(false)]), "null\nzero\nend\n"),
+        (json!([all(false), rule(true, [1, 11])]), "null\nzero\nkmsg\nend\n"),
+        (json!([all(false), rule(true, [-1, 11])]), "null\nzero\nkmsg\nend\n"),
+        (json!([all(true)]), "null\nzero\nkmsg\nend\n"),
+        (json!([all(true), rule(false, [1, 11])]), "null\nzero\nend\n"),
+    ] {
+        world.config["linux"]["resources"]["devices"] = rules.clone();
+        world.write();
+        let created = world.verb(&["create"]).ok();
+        world.verb(&["start"]).ok();
+        let mut seen = String::new();
+        let unit = world.unit();
+        for change in [
+            &["show", &unit][..],
+            &["daemon-reload"],
+            &["set-property", "--runtime", &unit, "TasksMax=60"],
+            &["daemon-reexec"],
+        ] {
+            world.systemctl(change);
+            std::fs::write(world.sandbox.rootfs().join("tmp/go"), "").unwrap();
+            seen.push_str(may);
+            wait_for("the devices", || {
+                (read(&created.stdout_file).matches("end").count() == seen.matches("end").count()).then_some(())
+            });
+            assert_eq!(
+                read(&created.stdout_file),
+                seen,
+                "{rules}, after {change:?}; DeviceAllow={}",
+                world.show(&unit, "DeviceAllow")
+            );
+        }
+        world.verb(&["delete", "--force"]).ok();
+        world.assert_clean();
+    }
 }
 
 /// A unit that failed keeps its name until somebody looks; that is no reason not to have it again.
@@ -298,7 +360,9 @@ fn a_unit_that_is_taken_is_left_alone() {
     wait_for("the other's unit", || (world.show(&world.unit(), "ActiveState") == "active").then_some(()));
     world.write();
     let out = world.verb(&["create"]).run();
-    assert!(out.code == Some(1) && out.stderr.contains("container's cgroup is not empty"), "{out:#?}");
+    // The other's process may not have come as far as its cgroup.
+    let told = ["container's cgroup is not empty", "was already loaded"];
+    assert!(out.code == Some(1) && told.iter().any(|text| out.stderr.contains(text)), "{out:#?}");
     world.sandbox.verb(&["delete", "--force"]).ok();
     assert_eq!(world.show(&world.unit(), "ActiveState"), "active");
     assert!(other.try_wait().unwrap().is_none(), "the other's process was killed");
@@ -348,7 +412,7 @@ fn killed_at_random_moments() {
     world.verb(&["create"]).ok();
     let length = start.elapsed();
     world.verb(&["delete", "--force"]).ok();
-    let rounds = 60;
+    let rounds = 40;
     for round in 0..rounds {
         // Evenly over the length of an undisturbed one, and a little more.
         let moment = length.mul_f64(1.2 * f64::from(round) / f64::from(rounds));

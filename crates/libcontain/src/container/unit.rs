@@ -125,8 +125,9 @@ impl Container {
 
     fn end_unit(&mut self, unit: &UnitRecord, ours: bool, inhabited: bool) -> Result<(), String> {
         let mut manager = self.manager(unit).map_err(|e| e.to_string())?;
-        // Of a scope nothing stays but a failure, once nobody is in it. A slice stays without anybody.
-        if ours || (!inhabited && unit.name.ends_with(".slice")) {
+        // An intended unit with nobody in it is stopped as well: a slice stays when it is empty, and so does a scope whose
+        // process had died before systemd moved it there, as the process of a `create` does that is killed.
+        if ours || !inhabited {
             manager.stop(&unit.name).map_err(|fault: Fault| fault.to_string())
         } else {
             manager.reset_failed(&unit.name);
