@@ -6,7 +6,7 @@
 use crate::args::{Parsed, boolean};
 use crate::log::Log;
 use anyhow::{Context, bail};
-use libcontain::{Id, Runtime};
+use libcontain::{CgroupDriver, Id, Runtime, bus_address_of};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
@@ -77,16 +77,20 @@ impl<'a> Globals<'a> {
 
     /// The library's entry, for commands that make (or plan) one.
     pub fn making_runtime(&self) -> anyhow::Result<Runtime> {
+        let mut runtime = self.runtime();
         if self.systemd {
             if !Path::new("/run/systemd/system").is_dir() {
                 bail!("systemd not running on this host, cannot use systemd cgroups manager");
             }
-            bail!("--systemd-cgroup: not implemented yet");
+            runtime = runtime.with_cgroup_driver(CgroupDriver::Systemd);
+            if let Some(addresses) = bus_addresses() {
+                runtime = runtime.with_bus_address(addresses);
+            }
         }
         // newuidmap and newgidmap are looked for where the caller looks for programs.
         Ok(match std::env::var_os("PATH") {
-            Some(path) => self.runtime().with_search_path(path),
-            None => self.runtime(),
+            Some(path) => runtime.with_search_path(path),
+            None => runtime,
         })
     }
 
@@ -112,6 +116,18 @@ fn default_root() -> (PathBuf, Origin) {
 /// Root of the machine does not: `sudo` may have left an ordinary user's directory in the environment.
 fn honours_xdg() -> bool {
     effective_uid() != 0 || (in_user_namespace() && std::env::var_os("USER").is_none_or(|user| user != "root"))
+}
+
+/// The bus of the manager that the caller's units belong to: root's is the machine's, also where `sudo` has left the
+/// address of a user's in the environment.
+fn bus_addresses() -> Option<String> {
+    let given = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let text = |value: OsString| value.to_string_lossy().into_owned();
+    if effective_uid() == 0 && !in_user_namespace() {
+        return given("DBUS_SYSTEM_BUS_ADDRESS").map(text);
+    }
+    let below = |dir: OsString| bus_address_of(&Path::new(&dir).join("bus"));
+    given("DBUS_SESSION_BUS_ADDRESS").map(text).or_else(|| given("XDG_RUNTIME_DIR").map(below))
 }
 
 fn effective_uid() -> u32 {

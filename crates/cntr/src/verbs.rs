@@ -39,8 +39,12 @@ pub fn delete(globals: &Globals<'_>, args: &Parsed) -> anyhow::Result<u8> {
         Ok(container) => globals.log.warnings(&container.delete(force)?),
         Err(missing) if missing.kind() == Kind::NotFound => match runtime.remove_remains(&id) {
             Err(error) if error.kind() != Kind::NotFound => return Err(error.into()),
-            _ if force => {}
-            _ => return Err(missing.into()),
+            removed => {
+                globals.log.warnings(&removed.unwrap_or_default());
+                if !force {
+                    return Err(missing.into());
+                }
+            }
         },
         Err(other) => return Err(other.into()),
     }

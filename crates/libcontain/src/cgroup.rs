@@ -28,6 +28,7 @@ mod life;
 mod make;
 mod probe;
 mod taken;
+mod unit;
 mod update;
 
 pub use devices::DeviceUndo;
@@ -35,7 +36,7 @@ pub use probe::probe;
 pub use update::Undo;
 
 /// The cgroup of a container: its directories, by hierarchy. Any of them may be gone at any time.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Cgroup {
     members: Vec<Member>,
     /// The v2 directory, or the first one where there is no v2, open and locked where this process has made it.
@@ -185,6 +186,11 @@ impl Cgroup {
             let _ = rustix::fs::rmdir(member.path.as_str());
         }
         self.entry = None;
+    }
+
+    /// Whether devices are restricted by files that somebody else may write as well: v1.
+    pub(crate) fn has_device_files(&self) -> bool {
+        self.v1("devices").is_some()
     }
 
     fn v1(&self, key: &str) -> Option<&Member> {

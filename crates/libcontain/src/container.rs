@@ -24,8 +24,11 @@ use crate::report::{Event, Failure, decode};
 use crate::runtime::Id;
 use crate::spawn::Init;
 use crate::state::{Record, StateDir, process_stat};
+use crate::systemd::{self, Systemd};
 use crate::wait::{self, Process};
 use crate::{hooks, rdt, sys};
+
+mod unit;
 
 /// How long `delete` waits for a killed init to be gone.
 const DEATH: Duration = Duration::from_secs(10);
@@ -102,6 +105,9 @@ pub struct Container {
     init: Option<Init>,
     notify: Option<OwnedFd>,
     claim: Claim,
+    /// The conversation with systemd that made it, and how long another may take.
+    manager: Option<Systemd>,
+    bus_limit: Duration,
     signal_mask: u64,
     warnings: Vec<Problem>,
 }
@@ -121,6 +127,8 @@ impl Container {
             init: None,
             notify: None,
             claim: Claim::None,
+            manager: None,
+            bus_limit: systemd::PATIENCE,
             signal_mask: sys::signal_mask(),
             warnings: Vec::new(),
         }
@@ -135,6 +143,11 @@ impl Container {
     /// Notes whether the class of service is removed with what has been made so far, or with the container.
     pub(crate) fn own_rdt(&mut self, own: bool) {
         self.record.intel_rdt_own = own;
+    }
+
+    /// How long systemd is waited for.
+    pub(crate) fn with_bus_limit(self, bus_limit: Duration) -> Self {
+        Container { bus_limit, ..self }
     }
 
     pub(crate) fn own_cgroup(&mut self) -> Result<(), Error> {
@@ -497,7 +510,7 @@ impl Container {
     /// Ends a container that failed but whose directory is to stay (`run --keep`): as if it had stopped by itself.
     pub(crate) fn stop_now(mut self) -> Result<(), Error> {
         self.end_init();
-        self.remove_cgroup()?;
+        self.remove_cgroup().map(drop)?;
         self.remove_rdt()?;
         self.dir.remove_fifo()?;
         self.dir.write_state(&self.record)
@@ -510,7 +523,14 @@ impl Container {
         }
     }
 
-    fn remove_cgroup(&self) -> Result<(), Error> {
+    /// With the unit, if systemd has made one. What should be told is returned: a bus that is silent is no reason to keep
+    /// the rest.
+    fn remove_cgroup(&mut self) -> Result<Vec<Problem>, Error> {
+        let Some(unit) = self.record.unit.clone() else { return self.remove_directories().map(|()| vec![]) };
+        self.remove_unit(&unit)
+    }
+
+    fn remove_directories(&self) -> Result<(), Error> {
         let cgroup = self.cgroup();
         let os = |error: &dyn fmt::Display| Error::new(Kind::Os, error.to_string());
         match self.claim {
@@ -548,8 +568,8 @@ impl Container {
 
     /// Removes everything: processes left in the cgroup, the cgroup, the class of service, the directory; then the poststop hooks, of which
     /// one that fails is no reason not to run the others (runtime.md#lifecycle, step 13).
-    pub(crate) fn destroy(self) -> Result<Vec<Problem>, Error> {
-        self.remove_cgroup()?;
+    pub(crate) fn destroy(mut self) -> Result<Vec<Problem>, Error> {
+        let told = self.remove_cgroup()?;
         self.remove_rdt()?;
         self.dir.remove()?;
         let setting = self.hook_setting("stopped", false);
@@ -557,7 +577,7 @@ impl Container {
         let failed = hooks::run_all("poststop", hooks.unwrap_or(&[]), &setting);
         let tell =
             |(index, e): (usize, Error)| Problem::warning(At::item("hooks.poststop[#]", index), "", e.to_string());
-        Ok(failed.into_iter().map(tell).collect())
+        Ok(told.into_iter().chain(failed.into_iter().map(tell)).collect())
     }
 }
 

@@ -26,7 +26,10 @@ use crate::report::{Event, Failure};
 use crate::runtime::{CreateOptions, Id};
 use crate::spawn::{Init, Launch, spawn};
 use crate::state::{self, Record, StateDir};
+use crate::systemd::{Place, Systemd};
 use crate::{agent, handover, hooks, idmapped, idmaps, mounts, rdt, sys};
+
+mod unit;
 
 pub(crate) const FRAME: &str = "unable to start container process";
 const INIT_FRAME: &str = "unable to start container process: error during container init";
@@ -41,11 +44,15 @@ pub(crate) fn create(
     bundle: &Bundle,
     plan: &Plan,
     options: &CreateOptions<'_>,
+    driver: Driver,
 ) -> Result<Container, Error> {
     check_inherited(options.listen_fds, options.preserve_fds)?;
     let dir = StateDir::claim(root, id.as_str())?;
     let record = Record::new(id.as_str(), bundle, plan, options.stdio);
     let mut container = Container::intended(id.clone(), dir, record);
+    if let Some(unit) = &plan.cgroup.unit {
+        container.intend_unit(&unit.name, driver);
+    }
     container.mask_signals(options.signal_mask.unwrap_or_else(sys::signal_mask));
     let mut making = Making { bundle, plan, options, agent: None, network: None };
     // The first error is the one to tell; what cannot be removed now, `delete` will find again.
@@ -90,6 +97,13 @@ struct Making<'a> {
     network: Option<Transfer>,
 }
 
+/// Who makes the cgroup, if that is systemd: the conversation that has begun while it was planned for, if one has.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    pub place: Place,
+    pub systemd: Option<Systemd>,
+}
+
 impl Making<'_> {
     fn make(&mut self, container: &mut Container) -> Result<(), Error> {
         container.warn(&self.plan.warnings);
@@ -109,14 +123,15 @@ impl Making<'_> {
                 container.bind_notify_socket()?; // the program may have something to say at once
             }
         }
-        let mut cgroup = Cgroup::create(&self.plan.cgroup).map_err(|e| cgroup_error(&e))?;
-        container.own_cgroup()?;
-        cgroup.apply(&self.plan.cgroup).map_err(|e| cgroup_error(&e))?;
+        let mut cgroup = self.make_cgroup(container)?;
         class.map_or(Ok(()), |(rdt, found)| rdt::make(rdt, found)).map_err(|e| e.within(FRAME))?;
         let fds = acquire(self.plan, container.dir(), self.options.console)?;
         let init = self.spawn(&mut cgroup, &fds, container.signal_mask())?;
-        container.keep_cgroup(&cgroup);
         container.adopt(init);
+        if let Some(unit) = &self.plan.cgroup.unit {
+            cgroup = self.enter_unit(container, unit, &fds)?;
+        }
+        container.keep_cgroup(&cgroup);
         if let Some((rdt, _)) = class.filter(|_| container.has_init()) {
             rdt::join(rdt, container.pid()).map_err(|e| e.within(FRAME))?;
         }
@@ -129,6 +144,17 @@ impl Making<'_> {
             container.run_poststart()?;
         }
         Ok(())
+    }
+
+    /// With its limits, before anybody is in it. systemd makes one around a process, which there has to be first.
+    fn make_cgroup(&self, container: &mut Container) -> Result<Cgroup, Error> {
+        let planned = &self.plan.cgroup;
+        if planned.unit.is_some() {
+            return Cgroup::must_be_free(planned).map(|()| Cgroup::default()).map_err(|e| cgroup_error(&e));
+        }
+        let cgroup = Cgroup::create(planned).map_err(|e| cgroup_error(&e))?;
+        container.own_cgroup()?;
+        cgroup.apply(planned).map(|()| cgroup).map_err(|e| cgroup_error(&e))
     }
 
     fn spawn(&self, cgroup: &mut Cgroup, fds: &[OwnedFd], signal_mask: u64) -> Result<Init, Error> {
@@ -177,6 +203,7 @@ impl Making<'_> {
                 agent::await_answers(container)?;
             }
             match container.next_event()? {
+                Event::Cgroup => container.go(), // answered before: `enter_unit`
                 Event::Network => {
                     self.move_devices(container).map_err(|e| e.within(FRAME))?;
                     container.go();

@@ -20,10 +20,13 @@ pub(crate) const KIND_LISTENER: u8 = 6;
 /// Which gate a `Gate` report is about.
 pub(crate) const GATE_HOOKS: u32 = 0;
 pub(crate) const GATE_NETWORK: u32 = 1;
+pub(crate) const GATE_CGROUP: u32 = 2;
 
 /// What the child has to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event {
+    /// It waits for its cgroup.
+    Cgroup,
     /// Its network namespace is there: it waits for devices.
     Network,
     /// It waits for the runtime-namespace hooks.
@@ -54,6 +57,7 @@ pub(crate) struct Failure {
 pub(crate) fn decode(report: &[u8]) -> Event {
     match report.first().copied() {
         Some(KIND_GATE) if number(report, 4) == GATE_NETWORK => Event::Network,
+        Some(KIND_GATE) if number(report, 4) == GATE_CGROUP => Event::Cgroup,
         Some(KIND_GATE) => Event::Hooks,
         Some(KIND_LISTENER) => Event::Listener(RawFd::try_from(number(report, 4)).unwrap_or(-1)),
         Some(KIND_READY) => Event::Ready,

@@ -5,15 +5,17 @@ use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use crate::bundle::Bundle;
 use crate::container::Container;
-use crate::create;
+use crate::create::{self, Driver};
 use crate::error::{Error, Kind, Level, Problem};
 use crate::host::Host;
 use crate::plan::{self, Plan, Request};
 use crate::spec::Spec;
 use crate::state::{NOTIFY_DIR, StateDir, not_found};
+use crate::systemd::{self, Place};
 
 /// A container id: one or more of `[A-Za-z0-9_+.-]`, and not `.` or `..`, so that it can be a file name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -109,6 +111,8 @@ pub struct Runtime {
     rootless_cgroups: Option<bool>,
     host: Option<Host>,
     search_path: OsString,
+    bus: String,
+    bus_limit: Duration,
 }
 
 /// Where programs are looked for unless the caller says otherwise.
@@ -123,6 +127,8 @@ impl Runtime {
             rootless_cgroups: None,
             host: None,
             search_path: SEARCH_PATH.into(),
+            bus: String::new(),
+            bus_limit: systemd::PATIENCE,
         }
     }
 
@@ -146,6 +152,22 @@ impl Runtime {
         Runtime { search_path: directories.into(), ..self }
     }
 
+    /// Where the bus of the manager is that makes cgroups, with [`CgroupDriver::Systemd`]: D-Bus addresses separated by
+    /// `;`, such as `unix:path=/run/user/1000/bus`. Root's manager is the machine's, and is found without; everybody else's,
+    /// also that of root of a user namespace, is the user's own, and has to be named. The library reads no
+    /// `DBUS_SESSION_BUS_ADDRESS`. A container remembers the address for its removal.
+    #[must_use]
+    pub fn with_bus_address(self, addresses: impl Into<String>) -> Self {
+        Runtime { bus: addresses.into(), ..self }
+    }
+
+    /// How long systemd and its bus may take for all that is asked of them to make a container, or to remove one. Without
+    /// this, 30 seconds.
+    #[must_use]
+    pub fn with_bus_deadline(self, limit: Duration) -> Self {
+        Runtime { bus_limit: limit, ..self }
+    }
+
     /// Plans for this host in place of the one that runs the process.
     #[must_use]
     pub fn with_host(self, host: Host) -> Self {
@@ -159,7 +181,7 @@ impl Runtime {
     }
 
     /// What `spec` does not need is not asked.
-    fn host(&self, spec: &Spec) -> Result<Host, Error> {
+    fn host(&self, spec: &Spec) -> Result<(Host, Driver), Error> {
         let mut host = match &self.host {
             Some(host) => host.clone(),
             None => {
@@ -172,7 +194,25 @@ impl Runtime {
         if let Some(tolerated) = self.rootless_cgroups {
             host.rootless_cgroups = tolerated;
         }
-        Ok(host)
+        let driver = self.ask_systemd(&mut host)?;
+        Ok((host, driver))
+    }
+
+    /// Who systemd is, if it makes cgroups. The conversation goes on when the container is made.
+    fn ask_systemd(&self, host: &mut Host) -> Result<Driver, Error> {
+        let user = host.euid != 0 || host.user_namespace;
+        let mut driver = Driver { place: Place { user, bus: self.bus.clone(), limit: self.bus_limit }, systemd: None };
+        match self.driver {
+            CgroupDriver::Cgroupfs => host.manager = None,
+            CgroupDriver::Systemd if host.manager.is_none() => {
+                let tell = |failure| systemd::unreachable(&failure);
+                let mut systemd = driver.place.connect().map_err(tell)?;
+                host.manager = Some(systemd.manager().map_err(tell)?);
+                driver.systemd = Some(systemd);
+            }
+            CgroupDriver::Systemd => {}
+        }
+        Ok(driver)
     }
 
     /// What `create` would do. Changes nothing and needs no privilege.
@@ -181,14 +221,17 @@ impl Runtime {
     /// Every problem that checking and planning find.
     pub fn plan(&self, id: &Id, bundle: &Bundle, options: &CreateOptions<'_>) -> Result<Plan, Error> {
         // Who will take a terminal's master end does not change what is done.
-        self.plan_for(id, bundle, options, Asked { wait_for_start: true, console: true })
+        self.plan_for(id, bundle, options, Asked { wait_for_start: true, console: true }).map(|(plan, _)| plan)
     }
 
-    fn plan_for(&self, id: &Id, bundle: &Bundle, options: &CreateOptions<'_>, asked: Asked) -> Result<Plan, Error> {
-        if self.driver == CgroupDriver::Systemd {
-            return Err(Error::new(Kind::Unsupported, "the systemd cgroup driver is not implemented yet"));
-        }
-        let host = self.host(bundle.spec())?;
+    fn plan_for(
+        &self,
+        id: &Id,
+        bundle: &Bundle,
+        options: &CreateOptions<'_>,
+        asked: Asked,
+    ) -> Result<(Plan, Driver), Error> {
+        let (host, driver) = self.host(bundle.spec())?;
         let notify_dir = options.notify.then(|| self.root.join(id.as_str()).join(NOTIFY_DIR));
         let request = Request {
             id: id.as_str(),
@@ -208,7 +251,7 @@ impl Runtime {
         match plan::plan(&request, bundle.spec(), &host) {
             Ok(mut plan) if !problems.iter().any(stops) => {
                 plan.warnings.extend(problems);
-                Ok(plan)
+                Ok((plan, driver))
             }
             Ok(_) => Err(Error::config(problems)),
             Err(found) => {
@@ -224,8 +267,8 @@ impl Runtime {
     /// Whatever fails, everything that was made is removed again.
     pub fn create(&self, id: &Id, bundle: &Bundle, options: &CreateOptions<'_>) -> Result<Container, Error> {
         let asked = Asked { wait_for_start: true, console: options.console.is_some() };
-        let plan = self.plan_for(id, bundle, options, asked)?;
-        create::create(&self.root, id, bundle, &plan, options)
+        let (plan, driver) = self.plan_for(id, bundle, options, asked)?;
+        create::create(&self.root, id, bundle, &plan, options, driver)
     }
 
     /// Makes a container and lets its program run at once.
@@ -234,8 +277,8 @@ impl Runtime {
     /// As [`Runtime::create`] and [`Container::start`].
     pub fn run(&self, id: &Id, bundle: &Bundle, options: &CreateOptions<'_>) -> Result<Container, Error> {
         let asked = Asked { wait_for_start: false, console: options.console.is_some() };
-        let plan = self.plan_for(id, bundle, options, asked)?;
-        create::create(&self.root, id, bundle, &plan, options)
+        let (plan, driver) = self.plan_for(id, bundle, options, asked)?;
+        create::create(&self.root, id, bundle, &plan, options, driver)
     }
 
     /// The container with this id.
@@ -245,7 +288,7 @@ impl Runtime {
     pub fn container(&self, id: &Id) -> Result<Container, Error> {
         let dir = StateDir::open(&self.root, id.as_str())?.ok_or_else(not_found)?;
         let record = dir.read_state()?.ok_or_else(not_found)?;
-        Ok(Container::new(id.clone(), dir, record))
+        Ok(Container::new(id.clone(), dir, record).with_bus_limit(self.bus_limit))
     }
 
     /// Every container below the root, sorted by id. One that cannot be read is an error in its place.
@@ -261,15 +304,18 @@ impl Runtime {
         Ok(ids.into_iter().map(|id| (id.clone(), self.container(&id))).collect())
     }
 
-    /// Removes what a `create` that died left under this id: process, cgroup, directory.
+    /// Removes what a `create` that died left under this id: process, cgroup, unit, directory. Returns what the caller should
+    /// be told.
     ///
     /// # Errors
     /// [`Kind::NotFound`] if there is nothing of that name.
-    pub fn remove_remains(&self, id: &Id) -> Result<(), Error> {
+    pub fn remove_remains(&self, id: &Id) -> Result<Vec<Problem>, Error> {
         let dir = StateDir::open(&self.root, id.as_str())?.ok_or_else(not_found)?;
         match dir.read_intent() {
-            Some((record, owned)) => Container::remains(id.clone(), dir, record, owned).destroy().map(drop),
-            None => dir.remove(),
+            Some((record, owned)) => {
+                Container::remains(id.clone(), dir, record, owned).with_bus_limit(self.bus_limit).destroy()
+            }
+            None => dir.remove().map(|()| vec![]),
         }
     }
 }

@@ -8,6 +8,7 @@
 //! The protocol, over one `SOCK_SEQPACKET` pair: the child sends reports (`report.rs`), the parent answers single bytes.
 //! | child | parent |
 //! |---|---|
+//! | `Gate`, reads at `Gate(Cgroup)`, its first step | has systemd make the cgroup with it inside, GO |
 //! | `Pid` (after `Op::Fork`), init reads | takes init's pid, GO, reaps the intermediate |
 //! | reads at `Gate(Map)` | writes the id maps, GO |
 //! | `Gate`, reads at `Gate(Network)` | moves network devices, GO |
@@ -36,8 +37,8 @@ use crate::fault::{Fault, Result, call};
 use crate::plan::seccomp::Filter;
 use crate::plan::{ContainerHook, Gate, Image, Op, Plan, Slot};
 use crate::report::{
-    Event, GATE_HOOKS, GATE_NETWORK, KIND_EXECUTES, KIND_FAILED, KIND_GATE, KIND_LISTENER, KIND_PID, KIND_READY,
-    REPORT, decode, encode, number,
+    Event, GATE_CGROUP, GATE_HOOKS, GATE_NETWORK, KIND_EXECUTES, KIND_FAILED, KIND_GATE, KIND_LISTENER, KIND_PID,
+    KIND_READY, REPORT, decode, encode, number,
 };
 use crate::root::{Buffer, open_same_mount};
 use crate::stage::Stage;
@@ -70,11 +71,12 @@ pub(crate) struct Init {
     pub pid: u32,
     pub pidfd: OwnedFd,
     channel: OwnedFd,
-    /// False: an intermediate has failed before it could clone init. Its report is still to be read.
+    /// False: the intermediate has not cloned init yet, or has failed before. Then its report is still to be read.
     pub is_init: bool,
 }
 
-/// Clones the child and returns at once, or, with an intermediate, when init's pid is known.
+/// Clones the child and returns at once, or, with an intermediate, when init's pid is known. An intermediate that stops
+/// before that, for its cgroup, is waited for when the caller has let it go on: [`Init::follow_fork`].
 pub(crate) fn spawn(launch: &Launch<'_>) -> Result<Init> {
     let (ours, theirs) = call(
         "socketpair",
@@ -112,25 +114,28 @@ pub(crate) fn spawn(launch: &Launch<'_>) -> Result<Init> {
     // SAFETY: the kernel has just stored the descriptor of the pidfd there, and it is nobody else's.
     let pidfd = unsafe { sys::own(pidfd) }.ok_or(Fault::new("clone3", Errno::BADF))?;
     let mut init = Init { pid, pidfd, channel: ours, is_init: true };
-    if launch.plan.steps.iter().any(|step| matches!(step.op, Op::Fork(_))) {
-        init.follow_fork()?;
+    if launch.plan.has_intermediate() {
+        init.is_init = false;
+        if launch.plan.cgroup.unit.is_none() {
+            init.follow_fork()?;
+        }
     }
     Ok(init)
 }
 
 impl Init {
     /// The intermediate reports init's pid and exits. If it fails instead, its report is left to be read.
-    fn follow_fork(&mut self) -> Result<()> {
+    pub fn follow_fork(&mut self) -> Result<()> {
         let mut report = [0u8; REPORT];
         let len = receive(self.channel.as_fd(), &mut report, RecvFlags::PEEK)?;
         if report.first() != Some(&KIND_PID) || len == 0 {
-            self.is_init = false;
             return Ok(());
         }
         receive(self.channel.as_fd(), &mut report, RecvFlags::empty())?;
         let pid = number(&report, 4);
         let intermediate = std::mem::replace(&mut self.pidfd, open_pidfd(pid)?);
         self.pid = pid;
+        self.is_init = true;
         self.go();
         call("waitid", wait::reap(intermediate.as_fd())).map(drop)
     }
@@ -270,10 +275,9 @@ impl<'a> Child<'a> {
         match op {
             Op::Fork(flags) => self.fork(*flags),
             Op::Gate(Gate::Map) => self.wait_for_go(),
-            Op::Gate(gate @ (Gate::Network | Gate::Hooks)) => {
-                self.report(KIND_GATE, if *gate == Gate::Network { GATE_NETWORK } else { GATE_HOOKS });
-                self.wait_for_go()
-            }
+            Op::Gate(Gate::Cgroup) => self.wait_at(GATE_CGROUP),
+            Op::Gate(Gate::Network) => self.wait_at(GATE_NETWORK),
+            Op::Gate(Gate::Hooks) => self.wait_at(GATE_HOOKS),
             Op::Hook(hook) => self.hook(hook),
             Op::ArmStart => {
                 let flags = OFlags::PATH | OFlags::DIRECTORY;
@@ -331,6 +335,11 @@ impl<'a> Child<'a> {
         // SAFETY: the kernel has just made it for us.
         drop(unsafe { sys::own(number) });
         Ok(())
+    }
+
+    fn wait_at(&self, gate: u32) -> Result<()> {
+        self.report(KIND_GATE, gate);
+        self.wait_for_go()
     }
 
     fn wait_for_go(&self) -> Result<()> {

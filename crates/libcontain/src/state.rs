@@ -47,6 +47,9 @@ pub(crate) struct Record {
     pub config: Config,
     pub rootless: bool,
     pub cgroup_paths: BTreeMap<String, String>,
+    /// The unit that systemd made the cgroup for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<UnitRecord>,
     pub namespace_paths: BTreeMap<String, String>,
     pub external_descriptors: Vec<String>,
     pub intel_rdt_path: String,
@@ -75,6 +78,16 @@ pub(crate) struct Namespace {
     #[serde(rename = "type")]
     pub kind: String,
     pub path: String,
+}
+
+/// All that is needed to have it removed, from any environment.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
+pub(crate) struct UnitRecord {
+    pub name: String,
+    /// The manager is a user's.
+    pub user: bool,
+    /// Addresses of the manager's bus; empty: where the machine's are.
+    pub bus: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq, Default)]
@@ -142,6 +155,7 @@ impl Record {
             },
             rootless: !rustix::process::geteuid().is_root(),
             cgroup_paths: plan.cgroup.paths(),
+            unit: None,
             namespace_paths: BTreeMap::new(),
             external_descriptors: descriptors(stdio),
             intel_rdt_path: plan.rdt.as_ref().map_or_else(String::new, |rdt| rdt.group.clone()),

@@ -55,6 +55,7 @@ mod security;
 mod settings;
 mod sysctls;
 mod systemd;
+mod systemd_driver;
 mod terminal;
 mod update;
 mod wrong;

@@ -118,7 +118,11 @@ impl Cgroup {
         self.v1("freezer").or(self.v2())
     }
 
-    pub(super) fn freeze(&self) -> io::Result<()> {
+    /// Stops all that is in it.
+    ///
+    /// # Errors
+    /// `unable to freeze`; a cgroup that is gone is no error.
+    pub(crate) fn freeze(&self) -> io::Result<()> {
         let Some(member) = self.freezer() else { return Ok(()) };
         let frozen = if member.v2 { member.freeze_v2() } else { member.freeze_v1().inspect_err(|_| _ = self.thaw()) };
         // Nobody is in what is gone.

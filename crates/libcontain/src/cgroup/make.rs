@@ -30,9 +30,30 @@ impl Cgroup {
     /// `container's cgroup is not empty: N process(es) found`, `container's cgroup unexpectedly frozen` and others that say
     /// whose it is; or the call that failed.
     pub fn create(plan: &Plan) -> Checked<Cgroup> {
-        let mut made = Made(Vec::new());
+        Cgroup::make(plan, false)
+    }
+
+    /// Makes what systemd has not made of a unit's directories, which init is in already.
+    ///
+    /// # Errors
+    /// The call that failed.
+    pub(crate) fn complete(plan: &Plan) -> Checked<Cgroup> {
+        Cgroup::make(plan, true)
+    }
+
+    /// What is there of a unit's directories has to be empty and not frozen, before systemd is asked for them.
+    ///
+    /// # Errors
+    /// As [`Cgroup::create`], but for whose it is: systemd knows that.
+    pub(crate) fn must_be_free(plan: &Plan) -> Checked<()> {
+        let there = plan.dirs.iter().filter(|planned| dir::exists(&planned.absolute())).map(Member::of);
+        there.into_iter().try_for_each(|member| member.must_be_unused()).map_err(CgroupError::of_the_path)
+    }
+
+    fn make(plan: &Plan, inhabited: bool) -> Checked<Cgroup> {
+        let mut made = Made { paths: Vec::new(), inhabited };
         let cgroup = made.all(plan).map_err(CgroupError::of_the_path)?;
-        made.0.clear();
+        made.paths.clear();
         Ok(cgroup)
     }
 
@@ -46,11 +67,15 @@ impl Cgroup {
 }
 
 /// The directories that were made, outermost first: removed again when dropped.
-struct Made(Vec<String>);
+struct Made {
+    paths: Vec<String>,
+    /// Those that are there are not looked into: systemd has made them, and init is in them.
+    inhabited: bool,
+}
 
 impl Drop for Made {
     fn drop(&mut self) {
-        for path in self.0.drain(..).rev() {
+        for path in self.paths.drain(..).rev() {
             // Somebody else may have put a cgroup below ours meanwhile: then it stays, and is theirs.
             let _ = rustix::fs::rmdir(&path);
         }
@@ -67,7 +92,8 @@ impl Made {
                 Err(error) => return Err(error),
             }
         }
-        let existing = || found.iter().filter(|(.., existed)| *existed).map(|(_, member, _)| member);
+        let inhabited = self.inhabited;
+        let existing = || found.iter().filter(|(.., existed)| *existed && !inhabited).map(|(_, member, _)| member);
         existing().try_for_each(Member::must_be_unused)?;
         let entry = self.lock(found.iter().map(|(_, member, _)| member))?;
         // Once more: whoever held the lock has put somebody there.
@@ -92,8 +118,8 @@ impl Made {
             }
         }
         let existed = !made.map_err(|e| CgroupError::call(path.as_str(), "mkdir", e).because(cause(e)))?;
-        let member = Member { keys: planned.keys.clone(), path, v2: planned.v2 };
-        if existed {
+        let member = Member::of(planned);
+        if existed && !self.inhabited {
             member.must_be_the_callers()?;
         }
         Ok((member, existed))
@@ -112,7 +138,7 @@ impl Made {
     fn mkdir(&mut self, path: &str) -> Result<bool> {
         match rustix::fs::mkdir(path, Mode::from_raw_mode(0o755)) {
             Ok(()) => {
-                self.0.push(path.to_owned());
+                self.paths.push(path.to_owned());
                 Ok(true)
             }
             Err(Errno::EXIST) => Ok(false),
@@ -126,7 +152,7 @@ impl Made {
         let dir = dir::open_to_lock(&member.path).map_err(|e| CgroupError::call(member.path.as_str(), "open", e))?;
         match flock(&dir, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::WOULDBLOCK) => {
-                self.0.clear(); // It goes with the container of whoever was faster.
+                self.paths.clear(); // It goes with the container of whoever was faster.
                 Err(CgroupError::text(
                     member.path.as_str(),
                     "container's cgroup is just being given to another container",
@@ -142,7 +168,7 @@ impl Made {
             member.must_not_be_frozen_above()?;
         }
         if planned.v2 && (existed || planned.path.rfind('/') != Some(0)) {
-            member.must_be_enterable(planned, &self.0)?;
+            member.must_be_enterable(planned, &self.paths)?;
         }
         if planned.is_cpuset() {
             inherit_cpusets(planned, !existed).map_err(|(path, e)| CgroupError::call(path, "write", e))?;
@@ -150,7 +176,7 @@ impl Made {
         if !planned.enable || member.has(&planned.offered) || enable_controllers(planned, member) {
             return Ok(());
         }
-        member.must_be_enterable(planned, &self.0) // what it got may have made it threaded
+        member.must_be_enterable(planned, &self.paths) // what it got may have made it threaded
     }
 }
 
@@ -255,6 +281,10 @@ impl Member {
         }
         let own = self.read("cgroup.controllers").unwrap_or_default();
         controllers.iter().all(|wanted| own.split_whitespace().any(|name| name == wanted))
+    }
+
+    fn of(planned: &Dir) -> Member {
+        Member { keys: planned.keys.clone(), path: planned.absolute(), v2: planned.v2 }
     }
 
     /// Below a threaded cgroup new ones are in no valid state until they are threaded too, from the top down.

@@ -98,6 +98,8 @@ pub struct Plan {
     pub writes: Vec<Write>,
     /// v2: the device program. On v1 the rules are among the writes.
     pub devices: Option<Program>,
+    /// Whom its v2 directory is given to: the user, as the host knows him, that the container's process is.
+    pub owner: Option<u32>,
     /// Rootless: a device program that cannot be loaded or attached is no failure.
     pub tolerate_devices: bool,
     /// Rootless, without a path in the config: a directory that may not be made is left out.

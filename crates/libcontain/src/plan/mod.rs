@@ -25,6 +25,7 @@ mod show;
 mod sockets;
 pub mod systemd;
 pub mod tuning;
+mod unit;
 
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
@@ -212,6 +213,7 @@ impl<'a> Planner<'a> {
     /// The one place where the order is decided (runc's, contract section 5.3). Each line says why it stands there.
     fn order(&mut self) {
         self.kernel();
+        self.unit(); //             systemd takes a process that exists; what comes of it has the same cgroup
         self.oom_score(); //        needs the host's /proc; and the runtime's privilege, if any
         self.time_offsets(); //     needs the host's /proc as well
         self.namespaces(); //       joins and maps first: all later privilege is relative to them
@@ -296,8 +298,9 @@ impl<'a> Planner<'a> {
 
     fn join_cgroup(&mut self) {
         let at = At::field("linux.cgroupsPath");
-        // On v2 init was born in its cgroup.
-        let by_itself = |(_, dir): &(usize, &cgroup::Dir)| !dir.v2 || self.spawn.old_clone;
+        // On v2 init was born in its cgroup. From a unit's others are not far, and the parent has seen to them.
+        let by_itself =
+            |(_, dir): &(usize, &cgroup::Dir)| self.cgroup.unit.is_none() && (!dir.v2 || self.spawn.old_clone);
         let joined: Vec<usize> = self.cgroup.dirs.iter().enumerate().filter(by_itself).map(|(i, _)| i).collect();
         if !joined.is_empty() {
             let tasks = joined.into_iter().map(|i| self.tasks(at, i)).collect();

@@ -179,6 +179,8 @@ pub struct Step {
 /// Points at which init waits for the parent's word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gate {
+    /// systemd has made the cgroup, and the process is in it.
+    Cgroup,
     /// The id maps are written.
     Map,
     /// The network devices are in the container's namespace.

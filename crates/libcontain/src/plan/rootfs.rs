@@ -377,7 +377,7 @@ impl Planner<'_> {
     fn hierarchy(&mut self, at: At, index: usize, name: &str, dir: String) -> Hierarchy {
         let content = if self.ns.is_new(NEWCGROUP) {
             HierarchyContent::Mount(self.text(at, hierarchy_options(name)))
-        } else if self.opens_in_parent() || self.cgroup.tolerate_failure {
+        } else if self.cgroup.unit.is_none() && (self.opens_in_parent() || self.cgroup.tolerate_failure) {
             HierarchyContent::Own(Tree::Slot(self.need(at, Open::CgroupTree(index))))
         } else {
             HierarchyContent::Own(Tree::Path { path: self.text(at, dir), recursive: false })

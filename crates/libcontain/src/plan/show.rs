@@ -192,6 +192,7 @@ impl fmt::Display for Op {
     #[allow(clippy::too_many_lines, clippy::cognitive_complexity)] // one line per operation
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Op::Gate(Gate::Cgroup) => f.write_str("await systemd"),
             Op::Gate(Gate::Map) => f.write_str("await id maps"),
             Op::Gate(Gate::Network) => f.write_str("await network devices"),
             Op::Gate(Gate::Hooks) => f.write_str("await prestart and createRuntime hooks"),

@@ -3,6 +3,7 @@
 
 pub mod agent;
 pub mod bundle;
+pub mod bus;
 pub mod command;
 pub mod enosys;
 pub mod leftovers;

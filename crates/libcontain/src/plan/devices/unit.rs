@@ -7,7 +7,7 @@
 //!
 //! Must not enter: which devices the machine has.
 
-use super::{Exception, Kind, Policy};
+use super::{Access, Exception, Kind, Policy};
 use crate::plan::systemd::Value;
 
 /// Since then `char-5` means a major number; before, names of /proc/devices only, which are not known here.
@@ -28,21 +28,21 @@ pub(crate) fn properties(policy: &Policy, v2: bool, version: u32) -> (Vec<(&'sta
             vec![format!("{warning}: {rest}, until the rules are set in the cgroup")],
         );
     }
-    let (mut entries, mut warnings) = (Vec::new(), Vec::new());
+    let (mut entries, mut warnings) = (Vec::<(String, Access)>::new(), Vec::new());
     for exception in &policy.exceptions {
-        match node(exception, version) {
-            Some(node) => entries.push(entry(&node, exception)),
-            None if v2 => entries.push(entry(&all(exception), exception)),
-            None => {
-                warnings.push(format!("systemd cannot express the rule [{exception}]: it is set in the cgroup only"))
-            }
+        let Some(node) = node(exception, version).or_else(|| v2.then(|| all(exception))) else {
+            warnings.push(format!("systemd cannot express the rule [{exception}]: it is set in the cgroup only"));
+            continue;
+        };
+        // systemd keeps one entry for each node, and of two the last.
+        match entries.iter_mut().find(|(other, _)| *other == node) {
+            Some((_, access)) => *access = access.union(exception.access),
+            None => entries.push((node, exception.access)),
         }
     }
-    (vec![rule("strict"), list(vec![]), list(entries)], warnings)
-}
-
-fn entry(node: &str, exception: &Exception) -> Value {
-    Value::Struct(vec![Value::Text(node.to_owned()), Value::Text(exception.access.to_string())])
+    let entry =
+        |(node, access): (String, Access)| Value::Struct(vec![Value::Text(node), Value::Text(access.to_string())]);
+    (vec![rule("strict"), list(vec![]), list(entries.into_iter().map(entry).collect())], warnings)
 }
 
 fn word(kind: Kind) -> &'static str {
@@ -69,7 +69,6 @@ fn node(exception: &Exception, version: u32) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::devices::Access;
 
     fn shown(policy: &Policy, v2: bool, version: u32) -> (String, Vec<String>) {
         let (properties, warnings) = properties(policy, v2, version);
@@ -111,6 +110,14 @@ mod tests {
             assert_eq!(text, format!("{strict} DeviceAllow=[({}, r)]", expected.unwrap_or(wide)), "{exception}");
             assert!(warnings.is_empty());
         }
+    }
+
+    /// systemd would keep the last word about a node alone.
+    #[test]
+    fn a_node_has_one_entry() {
+        let nodes = |access| Exception { access, ..device(Kind::Char, None, None) };
+        let policy = allow(vec![device(Kind::Char, None, Some(7)), nodes(Access::MKNOD), nodes(Access::WRITE)]);
+        assert_eq!(shown(&policy, true, 257).0, "DevicePolicy=strict DeviceAllow=[] DeviceAllow=[(char-*, rwm)]");
     }
 
     #[test]
