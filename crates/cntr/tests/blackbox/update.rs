@@ -63,6 +63,38 @@ fn snapshot(sandbox: &Sandbox) -> Vec<(PathBuf, String)> {
     all.into_iter().map(|path| (path.clone(), read(&path))).collect()
 }
 
+/// Where the container's number of tasks and its quota are, by the version of cgroups that it has them of.
+fn two_limits(sandbox: &Sandbox) -> Option<[(&'static str, &'static str); 2]> {
+    let all = [[("pids", "pids.max"), ("cpu", "cpu.cfs_quota_us")], [("", "pids.max"), ("", "cpu.max")]];
+    all.into_iter().find(|files| files.iter().all(|(controller, file)| has(sandbox, controller, file)))
+}
+
+/// Goes through with a container in each view that has those two.
+fn with_two_limits(make: fn(View) -> Sandbox, test: fn(&Sandbox, [(&str, &str); 2])) {
+    if !root() {
+        return;
+    }
+    for view in [View::Host, View::V2] {
+        let sandbox = make(view);
+        match two_limits(&sandbox) {
+            Some(files) => test(&sandbox, files),
+            None => skip(&format!("needs pids and cpu in the view {view:?}")),
+        }
+        done(&sandbox);
+    }
+}
+
+/// Else no container with a quota can be made in the v2 view.
+fn v2_has_cpu() -> bool {
+    let lists = ["/sys/fs/cgroup/cgroup.controllers", "/sys/fs/cgroup/unified/cgroup.controllers"];
+    lists.iter().any(|file| read(file).split_whitespace().any(|name| name == "cpu"))
+}
+
+/// The first number in a file.
+fn number(sandbox: &Sandbox, (controller, file): (&str, &str)) -> String {
+    value(sandbox, controller, file).split(' ').next().unwrap().to_owned()
+}
+
 fn message(out: &Output) -> String {
     out.stderr.replace("\\\"", "\"")
 }
@@ -337,6 +369,11 @@ fn what_there_is_no_file_for() {
     done(&sandbox);
 }
 
+/// Each is the last word of the command or followed by others.
+fn by_flags(sandbox: &Sandbox, flags: &str) -> Output {
+    sandbox.cntr(&["update", &sandbox.id]).args(&flags.split(' ').collect::<Vec<_>>()).run()
+}
+
 /// All flags at once, then one by one over what is there.
 #[test]
 fn flags() {
@@ -344,18 +381,21 @@ fn flags() {
         return;
     }
     let sandbox = running(View::Host, &json!({}));
-    if !has(&sandbox, "memory", "memory.limit_in_bytes") || !has(&sandbox, "cpu", "cpu.idle") {
+    let needed = [("memory", "memory.limit_in_bytes"), ("cpu", "cpu.idle")];
+    if !needed.iter().all(|(controller, file)| has(&sandbox, controller, file)) {
         done(&sandbox);
         return skip("needs the v1 controllers memory and cpu");
     }
-    let run = |flags: &str| sandbox.cntr(&["update", &sandbox.id]).args(&flags.split(' ').collect::<Vec<_>>()).run();
     let rt =
         if has(&sandbox, "cpu", "cpu.rt_runtime_us") { " --cpu-rt-period 400000 --cpu-rt-runtime 1000" } else { "" };
     let io = if has(&sandbox, "blkio", "blkio.bfq.weight") { " --blkio-weight 222" } else { "" };
-    let out = run(&format!(
-        "--memory 64m --memory-swap=1GiB -memory-reservation 50M --cpu-period 50000 --cpu-quota 20000 --cpu-burst 7000 \
+    let out = by_flags(
+        &sandbox,
+        &format!(
+            "--memory 64m --memory-swap=1GiB -memory-reservation 50M --cpu-period 50000 --cpu-quota 20000 --cpu-burst 7000 \
          --cpu-share 88 --cpuset-cpus 0 --cpuset-mems 0 --pids-limit 44 --kernel-memory 5m --kernel-memory-tcp 5m{rt}{io}"
-    ));
+        ),
+    );
     assert!(out.code == Some(0) && out.stderr.contains("Kernel memory settings are ignored"), "{out:#?}");
     for (controller, file, expected) in [
         ("memory", "memory.limit_in_bytes", "67108864"),
@@ -384,66 +424,75 @@ fn flags() {
         ("--cpu-idle 0", "cpu", "cpu.idle", "0"),
         ("--cpu-quota -1", "cpu", "cpu.cfs_quota_us", "-1"),
     ] {
-        let out = run(flags);
+        let out = by_flags(&sandbox, flags);
         assert!(out.code == Some(0) && out.stderr.is_empty(), "{out:#?}");
         assert_eq!(value(&sandbox, controller, file), expected, "{flags}");
     }
-    for (flags, text) in [
-        ("--memory abc", "invalid value for memory: invalid size: 'abc'"),
-        ("--memory-swap 5x", "invalid value for memory-swap: invalid suffix: 'x'"),
-        ("--memory-reservation -5", "invalid value for memory-reservation: invalid size: '-5'"),
-        ("--cpu-period x", "invalid value for cpu-period: strconv.ParseUint: parsing \"x\": invalid syntax"),
-        ("--cpu-quota 99999999999999999999", "strconv.ParseInt: parsing \"99999999999999999999\": value out of range"),
-        ("--cpu-idle 2", "linux.resources.cpu.idle"),
-        ("--cpu-period 100", "linux.resources.cpu.period"),
-        ("--blkio-weight 7", "linux.resources.blockIO.weight"),
-        ("--blkio-weight 70000", "invalid value for blkio-weight"),
-        ("--pids-limit x", "invalid value \"x\" for flag -pids-limit"),
-        ("--l3-cache-schema L3:0=f", "updating a non-existent Intel RDT configuration is not supported"),
-        ("--mem-bw-schema MB:0=50", "updating a non-existent Intel RDT configuration is not supported"),
-    ] {
-        let before = snapshot(&sandbox);
-        let out = run(flags);
-        assert!(out.code == Some(1) && message(&out).contains(text), "{flags}: {out:#?}");
-        assert_eq!(snapshot(&sandbox), before, "{flags}");
-    }
     done(&sandbox);
+}
+
+#[test]
+fn wrong_flags() {
+    with_two_limits(
+        |view| running(view, &json!({})),
+        |sandbox, _| {
+            for (flags, text) in [
+                ("--memory abc", "invalid value for memory: invalid size: 'abc'"),
+                ("--memory-swap 5x", "invalid value for memory-swap: invalid suffix: 'x'"),
+                ("--memory-reservation -5", "invalid value for memory-reservation: invalid size: '-5'"),
+                ("--cpu-period x", "invalid value for cpu-period: strconv.ParseUint: parsing \"x\": invalid syntax"),
+                ("--cpu-quota 99999999999999999999", "parsing \"99999999999999999999\": value out of range"),
+                ("--cpu-idle 2", "linux.resources.cpu.idle"),
+                ("--cpu-period 100", "linux.resources.cpu.period"),
+                ("--blkio-weight 7", "linux.resources.blockIO.weight"),
+                ("--blkio-weight 70000", "invalid value for blkio-weight"),
+                ("--pids-limit x", "invalid value \"x\" for flag -pids-limit"),
+                ("--l3-cache-schema L3:0=f", "updating a non-existent Intel RDT configuration is not supported"),
+                ("--mem-bw-schema MB:0=50", "updating a non-existent Intel RDT configuration is not supported"),
+            ] {
+                let before = snapshot(sandbox);
+                let out = by_flags(sandbox, flags);
+                assert!(out.code == Some(1) && message(&out).contains(text), "{flags}: {out:#?}");
+                assert_eq!(snapshot(sandbox), before, "{flags}");
+            }
+        },
+    );
 }
 
 /// Names in any case, `null`, what nobody knows; and other flags do not count then.
 #[test]
 fn standard_input() {
-    if !root() {
-        return;
-    }
-    let sandbox = running(View::Host, &json!({}));
-    if !has(&sandbox, "pids", "pids.max") || !has(&sandbox, "cpu", "cpu.shares") {
-        done(&sandbox);
-        return skip("needs the v1 controllers pids and cpu");
-    }
-    let run = |text: &str, flags: &[&str]| {
-        fs::write(sandbox.path("in"), text).unwrap();
-        let cmd = sandbox.cntr(&["update", "-r", "-"]).args(flags).arg(&sandbox.id);
-        cmd.stdin(fs::File::open(sandbox.path("in")).unwrap()).run()
-    };
-    let text = r#"{ "PIDS": { "Limit": 21 }, "memory": null, "cpu": { "shares": 66, "quota": null }, "what": [1] } {"#;
-    let out = run(text, &["--pids-limit", "7", "--cpu-share", "8"]);
-    assert_eq!(out.code, Some(0), "{out:#?}");
-    assert_eq!((value(&sandbox, "pids", "pids.max"), value(&sandbox, "cpu", "cpu.shares")), ("21".into(), "66".into()));
-    let before = snapshot(&sandbox);
-    for (text, says) in [
-        ("", "resources: is empty"),
-        ("[]", "resources: "),
-        (r#"{ "memory": { "limit": "5m" } }"#, "resources: memory.limit: "),
-        (r#"{ "pids": { "limit": 1.5 } }"#, "resources: pids.limit: "),
-    ] {
-        let out = run(text, &[]);
-        assert!(out.code == Some(1) && message(&out).contains(says), "{text}: {out:#?}");
-    }
-    let out = sandbox.cntr(&["update", "-r", "/nonesuch", &sandbox.id]).run();
-    assert!(out.code == Some(1) && out.stderr.contains("open /nonesuch: no such file or directory"), "{out:#?}");
-    assert_eq!(snapshot(&sandbox), before);
-    done(&sandbox);
+    with_two_limits(
+        |view| running(view, &json!({})),
+        |sandbox, [pids, quota]| {
+            let run = |text: &str, flags: &[&str]| {
+                fs::write(sandbox.path("in"), text).unwrap();
+                let cmd = sandbox.cntr(&["update", "-r", "-"]).args(flags).arg(&sandbox.id);
+                cmd.stdin(fs::File::open(sandbox.path("in")).unwrap()).run()
+            };
+            let text =
+                r#"{ "PIDS": { "Limit": 21 }, "memory": null, "cpu": { "quota": 6600, "idle": null }, "what": [1] } {"#;
+            let out = run(text, &["--pids-limit", "7", "--cpu-quota", "8000"]);
+            assert_eq!(out.code, Some(0), "{out:#?}");
+            assert_eq!((number(sandbox, pids), number(sandbox, quota)), ("21".into(), "6600".into()));
+            let before = snapshot(sandbox);
+            for (text, says) in [
+                ("", "resources: is empty"),
+                ("[]", "resources: "),
+                (r#"{ "memory": { "limit": "5m" } }"#, "resources: memory.limit: "),
+                (r#"{ "pids": { "limit": 1.5 } }"#, "resources: pids.limit: "),
+            ] {
+                let out = run(text, &[]);
+                assert!(out.code == Some(1) && message(&out).contains(says), "{text}: {out:#?}");
+            }
+            let out = sandbox.cntr(&["update", "-r", "/nonesuch", &sandbox.id]).run();
+            assert!(
+                out.code == Some(1) && out.stderr.contains("open /nonesuch: no such file or directory"),
+                "{out:#?}"
+            );
+            assert_eq!(snapshot(sandbox), before);
+        },
+    );
 }
 
 /// What the kernel refuses in the middle, and what is refused before: no file and no record has changed, also where the
@@ -551,104 +600,91 @@ fn a_limit_below_the_usage() {
 
 #[test]
 fn states() {
-    if !root() {
-        return;
-    }
-    let sandbox = created(View::Host, &json!({}), "sleep 1000");
-    if !has(&sandbox, "pids", "pids.max") || !has(&sandbox, "freezer", "freezer.state") {
-        done(&sandbox);
-        return skip("needs the v1 controllers pids and freezer");
-    }
-    let limit = |n: i64| json!({ "pids": { "limit": n } });
-    update(&sandbox, &limit(31)).ok();
-    assert_eq!((sandbox.status().as_str(), value(&sandbox, "pids", "pids.max").as_str()), ("created", "31"));
-    sandbox.verb(&["start"]).ok();
-    let freezer = dir(&sandbox, "freezer").unwrap().join("freezer.state");
-    fs::write(&freezer, "FROZEN").unwrap();
-    crate::support::wait_for("a frozen container", || read(&freezer).starts_with("FROZEN").then_some(()));
-    update(&sandbox, &json!({ "pids": { "limit": 32 }, "devices": [{ "allow": true, "access": "rwm" }] })).ok();
-    assert_eq!((sandbox.status().as_str(), value(&sandbox, "pids", "pids.max").as_str()), ("paused", "32"));
-    assert_eq!(value(&sandbox, "devices", "devices.list"), "a *:* rwm");
-    fs::write(&freezer, "THAWED").unwrap();
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(sandbox.pid()), Signal::SIGKILL).unwrap();
-    sandbox.wait_status("stopped");
-    let out = update(&sandbox, &limit(33)).run();
-    assert!(out.code == Some(1) && out.stderr.contains("container not running"), "{out:#?}");
-    let out = sandbox.cntr(&["update", "--pids-limit", "3", "nonesuch"]).run();
-    assert!(out.code == Some(1) && out.stderr.contains("container does not exist"), "{out:#?}");
-    done(&sandbox);
+    with_two_limits(
+        |view| created(view, &json!({}), "sleep 1000"),
+        |sandbox, [pids, _]| {
+            let limit = |n: i64| json!({ "pids": { "limit": n } });
+            update(sandbox, &limit(31)).ok();
+            assert_eq!((sandbox.status(), number(sandbox, pids)), ("created".into(), "31".into()));
+            sandbox.verb(&["start"]).ok();
+            let (freezer, frozen, thawed) = if has(sandbox, "freezer", "freezer.state") {
+                (dir(sandbox, "freezer").unwrap().join("freezer.state"), "FROZEN", "THAWED")
+            } else {
+                (dir(sandbox, "").unwrap().join("cgroup.freeze"), "1", "0")
+            };
+            fs::write(&freezer, frozen).unwrap();
+            crate::support::wait_for("a paused container", || (sandbox.status() == "paused").then_some(()));
+            let all = json!([{ "allow": true, "access": "rwm" }]);
+            update(sandbox, &json!({ "pids": { "limit": 32 }, "devices": all })).ok();
+            assert_eq!((sandbox.status(), number(sandbox, pids)), ("paused".into(), "32".into()));
+            assert!(
+                !has(sandbox, "devices", "devices.deny") || value(sandbox, "devices", "devices.list") == "a *:* rwm"
+            );
+            fs::write(&freezer, thawed).unwrap();
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(sandbox.pid()), Signal::SIGKILL).unwrap();
+            sandbox.wait_status("stopped");
+            let out = update(sandbox, &limit(33)).run();
+            assert!(out.code == Some(1) && out.stderr.contains("container not running"), "{out:#?}");
+            let out = sandbox.cntr(&["update", "--pids-limit", "3", "nonesuch"]).run();
+            assert!(out.code == Some(1) && out.stderr.contains("container does not exist"), "{out:#?}");
+        },
+    );
 }
 
-/// A record of before there were updates has no resources in it.
+/// What it holds; and one of before there were updates, which has no resources in it.
 #[test]
 fn the_record() {
-    if !root() {
-        return;
+    fn asked() -> Value {
+        let devices = json!([{ "allow": true, "type": "c", "major": 4, "minor": 4, "access": "r" }]);
+        json!({ "cpu": { "quota": 5_000, "period": 50_000 }, "devices": devices })
     }
-    let asked = json!({ "cpu": { "shares": 99, "quota": 5_000, "period": 50_000 }, "devices": [{ "allow": true, "type": "c", "major": 4, "minor": 4, "access": "r" }] });
-    let sandbox = running(View::Host, &asked);
-    if !has(&sandbox, "pids", "pids.max") || !has(&sandbox, "cpu", "cpu.shares") {
-        done(&sandbox);
-        return skip("needs the v1 controllers pids and cpu");
-    }
-    let file = sandbox.state_dir().join("state.json");
-    let record = || serde_json::from_str::<Value>(&read(&file)).unwrap();
-    let cgroups = record()["config"]["cgroups"].clone();
-    assert_eq!(cgroups["resources"], asked);
-    assert_eq!(
-        (&cgroups["cpu_shares"], &cgroups["cpu_quota"], &cgroups["pids_limit"]),
-        (&json!(99), &json!(5_000), &json!(0))
+    with_two_limits(
+        |view| running(view, &if View::V2 == view && !v2_has_cpu() { json!({}) } else { asked() }),
+        |sandbox, [pids, quota]| {
+            let file = sandbox.state_dir().join("state.json");
+            let record = || serde_json::from_str::<Value>(&read(&file)).unwrap();
+            let cgroups = || record()["config"]["cgroups"].clone();
+            assert_eq!(cgroups()["resources"], asked());
+            assert_eq!((&cgroups()["cpu_quota"], &cgroups()["pids_limit"]), (&json!(5_000), &json!(0)));
+            update(sandbox, &json!({ "pids": { "limit": 12 } })).ok();
+            assert_eq!((&cgroups()["cpu_quota"], &cgroups()["pids_limit"]), (&json!(0), &json!(12)));
+            assert_eq!(cgroups()["resources"]["devices"], asked()["devices"]);
+            let mut old = record();
+            let names = old["config"]["cgroups"].as_object_mut().unwrap();
+            names.retain(|name, _| ["path", "name", "parent"].contains(&name.as_str()));
+            fs::write(&file, old.to_string()).unwrap();
+            update(sandbox, &json!({ "pids": { "limit": 13 } })).ok();
+            assert_eq!((number(sandbox, pids), number(sandbox, quota)), ("13".into(), "5000".into()));
+            assert_eq!(cgroups()["resources"]["pids"]["limit"], 13);
+        },
     );
-    update(&sandbox, &json!({ "pids": { "limit": 12 } })).ok();
-    let cgroups = record()["config"]["cgroups"].clone();
-    assert_eq!(
-        (&cgroups["cpu_shares"], &cgroups["cpu_quota"], &cgroups["pids_limit"]),
-        (&json!(99), &json!(0), &json!(12))
-    );
-    assert_eq!(cgroups["resources"]["devices"], asked["devices"]);
-    let mut old = record();
-    let names = old["config"]["cgroups"].as_object_mut().unwrap();
-    names.retain(|name, _| ["path", "name", "parent"].contains(&name.as_str()));
-    fs::write(&file, old.to_string()).unwrap();
-    update(&sandbox, &json!({ "pids": { "limit": 13 } })).ok();
-    assert_eq!(value(&sandbox, "pids", "pids.max"), "13");
-    assert_eq!(record()["config"]["cgroups"]["resources"]["pids"]["limit"], 13);
-    done(&sandbox);
 }
 
 /// Each has two limits; whoever comes last, both are his, and the record says so.
 #[test]
 fn two_at_once_do_not_mix() {
-    if !root() {
-        return;
-    }
-    let sandbox = running(View::Host, &json!({}));
-    if !has(&sandbox, "pids", "pids.max") || !has(&sandbox, "cpu", "cpu.shares") {
-        done(&sandbox);
-        return skip("needs the v1 controllers pids and cpu");
-    }
-    for round in 0..10u64 {
-        let numbers = (1..=4).map(|n| 100 + 10 * round + n);
-        let text = |n: u64| (n.to_string(), n.to_string());
-        let started: Vec<_> = numbers
-            .clone()
-            .map(|n| {
-                sandbox.cntr(&["update", "--pids-limit", &text(n).0, "--cpu-share", &text(n).1, &sandbox.id]).spawn()
-            })
-            .collect();
-        for running in started {
-            let out = running.wait();
-            assert_eq!(out.code, Some(0), "{out:#?}");
-        }
-        let last = value(&sandbox, "pids", "pids.max");
-        assert!(numbers.map(|n| n.to_string()).any(|n| n == last));
-        assert_eq!(value(&sandbox, "cpu", "cpu.shares"), last);
-        let record: Value = serde_json::from_str(&read(sandbox.state_dir().join("state.json"))).unwrap();
-        let resources = &record["config"]["cgroups"]["resources"];
-        assert_eq!(
-            (resources["pids"]["limit"].to_string(), resources["cpu"]["shares"].to_string()),
-            (last.clone(), last)
-        );
-    }
-    done(&sandbox);
+    with_two_limits(
+        |view| running(view, &json!({})),
+        |sandbox, [pids, quota]| {
+            for round in 0..10u64 {
+                let numbers = (1..=4).map(|n| 10_000 + 10 * round + n);
+                let started: Vec<_> = numbers
+                    .clone()
+                    .map(|n| n.to_string())
+                    .map(|n| sandbox.cntr(&["update", "--pids-limit", &n, "--cpu-quota", &n, &sandbox.id]).spawn())
+                    .collect();
+                for running in started {
+                    let out = running.wait();
+                    assert_eq!(out.code, Some(0), "{out:#?}");
+                }
+                let last = number(sandbox, pids);
+                assert!(numbers.map(|n| n.to_string()).any(|n| n == last));
+                assert_eq!(number(sandbox, quota), last);
+                let record: Value = serde_json::from_str(&read(sandbox.state_dir().join("state.json"))).unwrap();
+                let resources = &record["config"]["cgroups"]["resources"];
+                let stored = (resources["pids"]["limit"].to_string(), resources["cpu"]["quota"].to_string());
+                assert_eq!(stored, (last.clone(), last));
+            }
+        },
+    );
 }
