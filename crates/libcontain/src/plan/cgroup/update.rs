@@ -28,6 +28,8 @@ pub struct Merged {
     pub stored: LinuxResources,
     /// Those that are written now.
     pub written: LinuxResources,
+    /// The quota among them was not asked for, only the period: that is what a refusal is about.
+    period_alone: bool,
 }
 
 /// What the kernel says before an update; `None` where it has no such file, or where nothing depends on it.
@@ -48,7 +50,7 @@ pub struct Facts {
 /// the kernel keeps it.
 #[must_use]
 pub fn merge(old: &LinuxResources, asked: &LinuxResources) -> Merged {
-    let mut merged = Merged { stored: old.clone(), written: asked.clone() };
+    let mut merged = Merged { stored: old.clone(), written: asked.clone(), period_alone: false };
     let (stored, written) = (&mut merged.stored, &mut merged.written);
     if let Some(asked) = asked.memory() {
         let (all, now) = memory(old.memory().unwrap_or_default(), *asked);
@@ -62,6 +64,8 @@ pub fn merge(old: &LinuxResources, asked: &LinuxResources) -> Merged {
         stored.set_cpu(Some(all));
         written.set_cpu(asked_cpu.is_some().then_some(now));
     }
+    let given = |cpu: &LinuxCpu| (cpu.quota().unwrap_or(0) != 0, cpu.period().unwrap_or(0) != 0);
+    merged.period_alone = asked_cpu.map(given) == Some((false, true));
     stored.set_pids(asked.pids().as_ref().map(|pids| limited(pids.limit())));
     if let Some(asked) = asked.block_io() {
         stored.set_block_io(Some(block_io(old.block_io().clone().unwrap_or_default(), asked)));
@@ -208,6 +212,10 @@ pub fn plan(merged: &Merged, dirs: Vec<Dir>, layout: &Layout, facts: &Facts, pro
     complete_bandwidth(&mut written, facts);
     resources::writes(&written, layout, &mut plan, problems);
     must_be_above_usage(merged, facts, problems);
+    let (quota, period) = (At::field("linux.resources.cpu.quota"), At::field("linux.resources.cpu.period"));
+    for write in plan.writes.iter_mut().filter(|w| merged.period_alone && w.at == quota) {
+        write.at = period;
+    }
     plan.writes.sort_by_key(|w| rank(w, layout));
     order_memory(&mut plan.writes, facts);
     plan

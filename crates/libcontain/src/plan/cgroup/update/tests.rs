@@ -324,6 +324,21 @@ fn resources_survive_the_record() {
 }
 
 #[test]
+fn a_period_alone_is_what_a_refusal_is_about() {
+    let facts = Facts { bandwidth: Some("5000 20000".into()), ..Facts::default() };
+    for (old, asked, at) in [
+        ("{}", r#"{"cpu":{"period":9}}"#, "period"),
+        (r#"{"cpu":{"quota":7,"period":8}}"#, r#"{"cpu":{"period":9}}"#, "period"),
+        (r#"{"cpu":{"quota":7,"period":8}}"#, r#"{"cpu":{"quota":9}}"#, "quota"),
+    ] {
+        let (layout, mut problems) = (layout(Mode::V2), Vec::new());
+        let merged = merge(&resources(old), &resources(asked));
+        let plan = plan(&merged, dirs(&paths(Mode::V2), &layout), &layout, &facts, &mut problems);
+        assert_eq!(plan.writes[0].at.to_string(), format!("linux.resources.cpu.{at}"), "{old} {asked}");
+    }
+}
+
+#[test]
 fn a_write_that_may_fail_for_now_is_marked() {
     let (layout, mut problems) = (layout(Mode::V1), Vec::new());
     let merged = merge(&LinuxResources::default(), &resources(r#"{"cpu":{"period":10000,"quota":3000}}"#));
