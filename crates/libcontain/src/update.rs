@@ -122,7 +122,7 @@ impl Container {
         let old = self.record().config.cgroups.resources();
         let merged = merge(old, &asked.resources);
         let dirs = dirs(&self.record().cgroup_paths, layout);
-        let plan = plan(&merged, dirs, layout, &cgroup.facts(), problems);
+        let plan = plan(&merged, dirs, layout, (&cgroup.facts(), None), problems);
         let devices = changes_devices(&asked.resources).then(|| {
             // Its problems were told when the container was made.
             let rules = |r: &LinuxResources, problems: &mut Vec<Problem>| {

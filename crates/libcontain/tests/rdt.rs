@@ -12,7 +12,7 @@ use std::fs;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
-use libcontain::{Container, CreateOptions, Error, Host, Resctrl, Runtime};
+use libcontain::{Container, CreateOptions, Error, Host, Resctrl, Runtime, Update};
 use serde_json::{Value, json};
 use support::{World, null, rooted, set};
 
@@ -166,6 +166,48 @@ fn a_failure_leaves_no_class() {
         assert_eq!(machine.file(class).exists(), class == "gold", "{class}");
         machine.0.assert_clean();
     }
+}
+
+#[test]
+fn an_update() {
+    let Some(machine) = Machine::new("an_update") else { return };
+    let mut container = machine.create(&machine.config(json!({ "closID": "gold" }))).unwrap();
+    let update = |cache: Option<&str>, bandwidth: Option<&str>| Update {
+        l3_cache_schema: cache.map(str::to_owned),
+        mem_bw_schema: bandwidth.map(str::to_owned),
+        ..Update::default()
+    };
+    for (cache, bandwidth, text) in [
+        (Some("L3:0=f"), None, "L3:0=f\n"),
+        (None, Some("MB:0=30"), "MB:0=30\n"),
+        (Some("L3:0=ff\nMB:0=1"), Some("MB:0=40;1=50"), "L3:0=ff\nMB:0=40;1=50\n"),
+        (None, None, "L3:0=ff\nMB:0=40;1=50\n"),
+    ] {
+        container.update(&update(cache, bandwidth)).unwrap();
+        assert_eq!(machine.read("gold/schemata"), text);
+    }
+    // refused after the limits were written, by a directory in its place
+    let file = |name: &str| machine.file(name);
+    fs::rename(file("gold/schemata"), file("gold/kept")).unwrap();
+    fs::create_dir(file("gold/schemata")).unwrap();
+    let pids = std::path::Path::new("/sys/fs/cgroup/pids").join(&machine.0.id).join("pids.max");
+    let before = (machine.state(), fs::read_to_string(&pids).ok());
+    let mut refused = update(Some("L3:0=f7"), None);
+    if before.1.is_some() {
+        refused.resources = serde_json::from_value(json!({ "pids": { "limit": 7 } })).unwrap();
+    }
+    let error = container.update(&refused).unwrap_err();
+    assert_eq!(error.at(), Some("linux.intelRdt"));
+    assert!(error.to_string().contains("/gold/schemata: is a directory"), "{error}");
+    assert_eq!((machine.state(), fs::read_to_string(&pids).ok()), before);
+    fs::remove_dir(file("gold/schemata")).unwrap();
+    container.delete(true).unwrap();
+    // without a class of its own
+    let mut container = machine.0.create(&machine.0.minimal("sleep 1000")).unwrap();
+    let text = container.update(&update(Some("L3:0=f"), None)).unwrap_err().to_string();
+    assert!(text.contains("updating a non-existent Intel RDT configuration is not supported"), "{text}");
+    container.delete(true).unwrap();
+    machine.0.assert_clean();
 }
 
 /// Here the write is refused because a directory is in its place; the kernel's own reason is quoted.

@@ -17,6 +17,7 @@ use oci_spec::runtime::{
 
 use super::{Dir, Layout, Plan, ROOT, Write, rank, resources};
 use crate::error::{At, Problem};
+use crate::plan::systemd::{Manager, Property};
 
 const LIMIT: &str = "memory.limit_in_bytes";
 const LIMIT_WITH_SWAP: &str = "memory.memsw.limit_in_bytes";
@@ -85,6 +86,8 @@ pub fn merge(old: &LinuxResources, asked: &LinuxResources) -> Merged {
     stored.set_unified(asked.unified().clone());
     if changes_devices(asked) {
         stored.set_devices(asked.devices().clone());
+    } else {
+        written.set_devices(None);
     }
     merged
 }
@@ -205,11 +208,21 @@ pub fn dirs(paths: &BTreeMap<String, String>, layout: &Layout) -> Vec<Dir> {
     dirs
 }
 
-/// The writes of an update, without the device rules, for a container with these directories.
-pub fn plan(merged: &Merged, dirs: Vec<Dir>, layout: &Layout, facts: &Facts, problems: &mut Vec<Problem>) -> Plan {
+/// The writes of an update, without the device rules, for a container with these directories. With a manager of units it
+/// is one of systemd's, which is told before ([`properties`]) and rounds.
+pub fn plan(
+    merged: &Merged,
+    dirs: Vec<Dir>,
+    layout: &Layout,
+    (facts, manager): (&Facts, Option<&Manager>),
+    problems: &mut Vec<Problem>,
+) -> Plan {
     let mut plan = Plan { dirs, ..Plan::default() };
     let mut written = merged.written.clone();
     complete_bandwidth(&mut written, facts);
+    if manager.is_some() {
+        written = resources::as_systemd_rounds(&written);
+    }
     resources::writes(&written, layout, &mut plan, problems);
     must_be_above_usage(merged, facts, problems);
     let (quota, period) = (At::field("linux.resources.cpu.quota"), At::field("linux.resources.cpu.period"));
@@ -219,6 +232,19 @@ pub fn plan(merged: &Merged, dirs: Vec<Dir>, layout: &Layout, facts: &Facts, pro
     plan.writes.sort_by_key(|w| rank(w, layout));
     order_memory(&mut plan.writes, facts);
     plan
+}
+
+/// What systemd is told of an update, so that it does not write its own over it later.
+pub fn properties(
+    merged: &Merged,
+    layout: &Layout,
+    facts: &Facts,
+    manager: &Manager,
+    problems: &mut Vec<Problem>,
+) -> Vec<Property> {
+    let mut written = merged.written.clone();
+    complete_bandwidth(&mut written, facts);
+    resources::properties(&written, layout, manager, problems)
 }
 
 /// v2 has quota and period in one file: the one that nobody speaks about stays as the kernel has it.

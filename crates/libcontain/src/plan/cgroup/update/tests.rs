@@ -135,7 +135,7 @@ const RULES: &[(&str, &str, &str, &str)] = &[
         r#"{"devices":[{"allow":true,"access":"r"}]}"#,
         r#"{"devices":[]}"#,
         r#"{"devices":[{"allow":true,"access":"r"}]}"#,
-        r#"{"devices":[]}"#,
+        r#"{}"#,
     ),
     (
         r#"{"devices":[{"allow":true,"access":"r"}]}"#,
@@ -184,7 +184,7 @@ fn paths(mode: Mode) -> BTreeMap<String, String> {
 fn planned(mode: Mode, old: &str, asked: &str, facts: &Facts) -> (Vec<String>, Vec<String>) {
     let (layout, mut problems) = (layout(mode), Vec::new());
     let merged = merge(&resources(old), &resources(asked));
-    let plan = plan(&merged, dirs(&paths(mode), &layout), &layout, facts, &mut problems);
+    let plan = plan(&merged, dirs(&paths(mode), &layout), &layout, (facts, None), &mut problems);
     let line = |w: &Write| format!("{}={}", w.file, w.value);
     (plan.writes.iter().map(line).collect(), problems.iter().map(ToString::to_string).collect())
 }
@@ -333,7 +333,7 @@ fn a_period_alone_is_what_a_refusal_is_about() {
     ] {
         let (layout, mut problems) = (layout(Mode::V2), Vec::new());
         let merged = merge(&resources(old), &resources(asked));
-        let plan = plan(&merged, dirs(&paths(Mode::V2), &layout), &layout, &facts, &mut problems);
+        let plan = plan(&merged, dirs(&paths(Mode::V2), &layout), &layout, (&facts, None), &mut problems);
         assert_eq!(plan.writes[0].at.to_string(), format!("linux.resources.cpu.{at}"), "{old} {asked}");
     }
 }
@@ -342,7 +342,33 @@ fn a_period_alone_is_what_a_refusal_is_about() {
 fn a_write_that_may_fail_for_now_is_marked() {
     let (layout, mut problems) = (layout(Mode::V1), Vec::new());
     let merged = merge(&LinuxResources::default(), &resources(r#"{"cpu":{"period":10000,"quota":3000}}"#));
-    let plan = plan(&merged, dirs(&paths(Mode::V1), &layout), &layout, &Facts::default(), &mut problems);
+    let plan = plan(&merged, dirs(&paths(Mode::V1), &layout), &layout, (&Facts::default(), None), &mut problems);
     let how: Vec<(&str, &How)> = plan.writes.iter().map(|w| (w.file.as_str(), &w.how)).collect();
     assert_eq!(how, [("cpu.cfs_period_us", &How::Again), ("cpu.cfs_quota_us", &How::Must)]);
+}
+
+/// Systemd hears of what is written and of nothing else, and the file says what systemd makes of it.
+#[test]
+fn a_manager_of_units_is_told() {
+    let manager = Manager { version: 257, control_group: "/".into(), user: false };
+    let told = |asked: &str| {
+        let (layout, mut problems) = (layout(Mode::V2), Vec::new());
+        let old = r#"{"memory":{"limit":5},"cpu":{"shares":7},"devices":[{"allow":false,"access":"rwm"}]}"#;
+        let facts = Facts { bandwidth: Some("max 30000".into()), ..Facts::default() };
+        let merged = merge(&resources(old), &resources(asked));
+        let names: Vec<String> =
+            properties(&merged, &layout, &facts, &manager, &mut problems).into_iter().map(|p| p.name).collect();
+        let dirs = dirs(&paths(Mode::V2), &layout);
+        let plan = plan(&merged, dirs, &layout, (&facts, Some(&manager)), &mut problems);
+        assert_eq!(problems, []);
+        (names, plan.writes.iter().map(|w| format!("{}={}", w.file, w.value)).collect::<Vec<_>>())
+    };
+    assert_eq!(told("{}"), (vec![], vec![]));
+    assert_eq!(told(r#"{"devices":[]}"#), (vec![], vec![]));
+    assert_eq!(told(r#"{"pids":{"limit":5}}"#), (vec!["TasksMax".to_owned()], vec!["pids.max=5".to_owned()]));
+    let (names, writes) = told(r#"{"cpu":{"quota":10001}}"#);
+    assert!(names.iter().any(|name| name == "CPUQuotaPerSecUSec"), "{names:?}");
+    assert_eq!(writes, ["cpu.max=10200 30000"], "34 % of the time");
+    let (names, _) = told(r#"{"devices":[{"allow":true,"access":"rwm"}]}"#);
+    assert!(names.iter().any(|name| name == "DevicePolicy"), "{names:?}");
 }
