@@ -2,7 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Sandbox, bundle, have, host, read, root};
+use crate::support::{Sandbox, View, bundle, have, host, read, root};
+
+/// At most this many syscalls on files of cgroups, opening and closing descriptors left out: of the `spec` bundle on v2, and
+/// on v1 so many for each hierarchy.
+const CGROUP_CALLS: (usize, usize) = (14, 5);
 
 /// At most this many syscalls for `run` of the `spec` bundle, the program's own included.
 const SYSCALLS: usize = 450;
@@ -114,6 +118,48 @@ fn processes_of_run_with_a_joined_namespace() {
         host("kill", &["-KILL", &holder.id().to_string()]);
         holder.wait().unwrap();
         assert!(made <= 3, "{kind}: {made} processes");
+        sandbox.assert_clean();
+    }
+}
+
+/// Nobody is moved: moving another process, or one's own by `cgroup.procs`, waits for a grace period of the whole machine
+/// (5 to 20 ms). On v2 init is born in its cgroup, on v1 it writes itself to `tasks`.
+#[test]
+fn joining_a_cgroup() {
+    if !root() || !have("strace") {
+        return;
+    }
+    for view in [View::Host, View::V2] {
+        if view == View::V2 && !std::path::Path::new("/sys/fs/cgroup/unified/cgroup.controllers").exists() {
+            continue; // there is no v2 here, or nothing else
+        }
+        let sandbox = Sandbox::with_view(view);
+        let mut config = bundle::minimal(&sandbox.cgroups_path(), "true");
+        config["linux"]["resources"] = json!({ "devices": [{ "allow": false, "access": "rwm" }] });
+        sandbox.write(&config);
+        let log = sandbox.path("trace");
+        let strace = ["-f", "-qq", "-e", "trace=open,openat,openat2,mkdir,mkdirat,rmdir,unlinkat,statfs,access,clone3"];
+        // Around the runtime alone, and not around what makes its view.
+        let traced = format!("strace -o {} {}", log.display(), strace.join(" "));
+        let script = format!("#!/bin/sh\nexec {traced} {} \"$@\"\n", crate::support::runtime().display());
+        let wrapper = sandbox.path("traced");
+        std::fs::write(&wrapper, script).unwrap();
+        host("chmod", &["755", &wrapper.to_string_lossy()]);
+        sandbox.seen(&wrapper).arg("--root").arg(sandbox.state_root()).args(&["run", &sandbox.id]).ok();
+        let text = read(&log);
+        let lines: Vec<&str> = text.lines().filter(|l| l.contains("/sys/fs/cgroup")).collect();
+        let init =
+            text.lines().filter_map(|l| l.split_once(' ')).map(|(pid, _)| pid).find(|pid| !text.starts_with(pid));
+        let (v1, v2) = (text.contains("/sys/fs/cgroup/devices/"), text.contains("CLONE_INTO_CGROUP"));
+        assert!(!text.contains("cgroup.procs") && !text.contains("cgroup.threads"), "{view:?}: {lines:#?}");
+        for line in lines.iter().filter(|l| l.contains("/tasks\"")) {
+            assert!(v1 && init.is_some_and(|pid| line.starts_with(pid)), "not by init itself: {line}");
+        }
+        let hierarchies = lines.iter().filter(|l| l.contains("mkdir")).count();
+        let tasks = lines.iter().filter(|l| l.contains("/tasks\"")).count();
+        assert_eq!(tasks + usize::from(v2), hierarchies, "{view:?}: {lines:#?}");
+        let most = if v1 { CGROUP_CALLS.1 * hierarchies } else { CGROUP_CALLS.0 };
+        assert!(lines.len() <= most, "{view:?}: {} calls, {most} allowed: {lines:#?}", lines.len());
         sandbox.assert_clean();
     }
 }
