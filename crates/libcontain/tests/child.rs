@@ -113,3 +113,33 @@ fn threads_that_use_the_heap_do_not_matter() {
     assert_eq!(trap::catches(), 0);
     world.assert_clean();
 }
+
+/// The first step waits while systemd makes the cgroup: init itself, or the intermediate that clones it.
+#[test]
+fn the_gate_of_systemd() {
+    let name = "the_gate_of_systemd";
+    let Some(world) = rooted(name) else { return };
+    if !std::path::Path::new("/run/systemd/system").is_dir() {
+        return support::skip(name, "needs systemd");
+    }
+    let runtime = world.runtime().with_cgroup_driver(libcontain::CgroupDriver::Systemd);
+    for joined in [false, true] {
+        let mut config = world.minimal("exec sleep 1000");
+        config["linux"]["cgroupsPath"] = serde_json::json!(format!(":{}:x", world.id));
+        if joined {
+            config["linux"]["namespaces"][0]["path"] = "/proc/self/ns/pid".into();
+        }
+        let null = support::null();
+        let options = libcontain::CreateOptions {
+            stdio: [Some(std::os::fd::AsFd::as_fd(&null)); 3],
+            ..libcontain::CreateOptions::default()
+        };
+        let container = runtime.create(&world.name(), &world.bundle(&config), &options).unwrap();
+        container.start().unwrap();
+        let cgroup = std::fs::read_to_string(format!("/proc/{}/cgroup", container.pid())).unwrap();
+        assert!(cgroup.contains(&format!("/system.slice/{}-x.scope", world.id)), "{cgroup}");
+        assert_eq!(container.delete(true).unwrap(), []);
+    }
+    assert_eq!(trap::catches(), 0);
+    world.assert_clean();
+}

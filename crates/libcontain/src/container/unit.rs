@@ -107,7 +107,7 @@ impl Container {
         }
         let cgroup = self.cgroup();
         let ours = matches!(self.claim, Claim::Ours | Claim::Remains);
-        let inhabited = !cgroup.pids().unwrap_or_default().is_empty();
+        let inhabited = cgroup.pids().map_or(true, |pids| !pids.is_empty());
         if ours && inhabited {
             cgroup.kill_all(Signal::KILL).map_err(|e| Error::new(Kind::Os, e.to_string()))?;
         }

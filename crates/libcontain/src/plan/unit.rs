@@ -33,6 +33,9 @@ impl Planner<'_> {
                     & mount_options::attr::RDONLY
                     == 0
         };
+        if !self.host.is_privileged() {
+            return None; // nor may he give anything away
+        }
         let shown = self.spec.mounts().iter().flatten().any(writable);
         if self.host.cgroups.mode != Mode::V2 || !self.ns.is_new(NEWCGROUP) || !shown || self.ns.is_joined(NEWUSER) {
             return None;
