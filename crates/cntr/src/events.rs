@@ -32,8 +32,7 @@ pub fn events(globals: &Globals<'_>, args: &Parsed) -> anyhow::Result<u8> {
         bail!("container with id {} is not running", container.id());
     }
     if args.is_set("stats") {
-        print(&container, "stats", Some(container.stats()?))?;
-        return Ok(0);
+        return print(&container, "stats", Some(container.stats()?)).map(|_| 0);
     }
     follow(globals, &container, interval)
 }

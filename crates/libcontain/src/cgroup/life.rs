@@ -23,8 +23,9 @@ const FREEZE_V1: Duration = Duration::from_secs(2);
 const FREEZE_V2: Duration = Duration::from_secs(10);
 /// How long what was killed is waited for.
 const DEATH: Duration = Duration::from_secs(10);
-/// How often a busy cgroup is tried again although nobody is in it: the kernel lists nobody who is nearly gone.
-const TRIES: u32 = 100;
+/// How long a cgroup may be busy although nobody is listed: the kernel announces somebody's end a little earlier than it is
+/// done with it.
+const NEARLY_GONE: Duration = Duration::from_secs(1);
 
 impl Cgroup {
     /// The processes in the cgroup and below it, in any of its hierarchies: sorted, each once. Those of other
@@ -92,34 +93,34 @@ impl Cgroup {
     }
 
     /// Kills every process in it, so that none escapes by forking: with `cgroup.kill` (Linux 5.14, also beside v1), or
-    /// frozen; where there is neither, again and again. It is not frozen afterwards.
+    /// frozen; where neither works, again and again. It is not frozen afterwards.
     ///
     /// # Errors
-    /// `unable to freeze`, or what a signal gave; those that are there are killed even so.
+    /// What a signal gave; or, without `cgroup.kill` and freezer, some are still there after ten seconds.
     pub fn kill_all(&self) -> io::Result<()> {
         let kill = |m: &Member| m.write("cgroup.kill", "1").is_ok();
         if self.v2().is_some_and(kill) && self.outside_v2()?.is_empty() {
             return self.thaw_to_die();
         }
-        if self.freezer().is_none() {
-            return self.kill_one_after_the_other();
+        if self.freezer().is_some() && (self.frozen() || self.freeze().is_ok()) {
+            let killed = self.kill_listed();
+            self.thaw_to_die()?;
+            return killed.map(|_| ());
         }
-        let frozen = if self.frozen() { Ok(()) } else { self.freeze() };
-        let killed = self.kill_listed();
-        self.thaw_to_die()?;
-        killed.and(frozen)
+        self.kill_again_and_again()
     }
 
     /// Whoever was killed forks no more, so that with each round there are fewer who can.
-    fn kill_one_after_the_other(&self) -> io::Result<()> {
+    fn kill_again_and_again(&self) -> io::Result<()> {
         let deadline = Instant::now() + DEATH;
-        while !self.pids()?.is_empty() {
-            self.kill_listed()?;
-            if Instant::now() > deadline {
-                return Err(io::Error::other("more processes are started than can be killed"));
+        loop {
+            let killed = self.kill_listed()?;
+            self.thaw_to_die()?;
+            let Some(one) = killed.first() else { return Ok(()) };
+            if !one.ends(deadline.saturating_duration_since(Instant::now()))? {
+                return Err(io::Error::other(format!("unable to kill {}", self.who_lives())));
             }
         }
-        Ok(())
     }
 
     /// Removes it with all cgroups below it. What is gone already is fine; who dies in it is waited for.
@@ -133,23 +134,25 @@ impl Cgroup {
     pub(super) fn remove_within(&self, limit: Duration) -> std::result::Result<(), CgroupError> {
         let deadline = Instant::now() + limit;
         let mut result = self.remove_now();
-        for _ in 0..TRIES {
-            let Err(error) = &result else { break };
-            if !error.is_busy() {
-                break;
+        let mut last = None;
+        while let Err(error) = &result
+            && error.is_busy()
+        {
+            let empty = self.empties(deadline).unwrap_or(false);
+            if !empty || Instant::now() > *last.get_or_insert_with(|| Instant::now() + NEARLY_GONE) {
+                let text = format!("unable to remove container's cgroup: {} did not end", self.who_lives());
+                return result.map_err(|error| error.because(text));
             }
-            if !self.empties(deadline).unwrap_or(false) {
-                return result.map_err(|error| error.because(self.who_lives(limit)));
-            }
+            std::thread::yield_now();
             result = self.remove_now();
         }
         result
     }
 
-    fn who_lives(&self, limit: Duration) -> String {
+    fn who_lives(&self) -> String {
         let pids: Vec<String> = self.pids().unwrap_or_default().iter().map(u32::to_string).collect();
-        let seconds = limit.as_secs();
-        format!("unable to remove container's cgroup: process {} did not end within {seconds} s", pids.join(", "))
+        // Those that cannot be seen from here belong to a pid namespace outside of ours.
+        if pids.is_empty() { "a process".into() } else { format!("process {}", pids.join(", ")) }
     }
 
     /// Waits until nobody is in it. False: the time is over, or there is somebody who cannot be waited for.
@@ -207,15 +210,17 @@ impl Cgroup {
         Ok(self.pids()?.into_iter().filter(|pid| !inside.contains(pid)).collect())
     }
 
-    fn kill_listed(&self) -> io::Result<()> {
+    /// Those who were there. If one cannot be killed, the others are even so.
+    fn kill_listed(&self) -> io::Result<Vec<Process>> {
+        let processes = self.processes()?;
         let mut result = Ok(());
-        for process in self.processes()? {
+        for process in &processes {
             match process.signal(Signal::KILL.as_raw()) {
                 Ok(()) | Err(Errno::SRCH) => {}
                 Err(errno) => result = Err(errno.into()),
             }
         }
-        result
+        result.map(|()| processes)
     }
 
     /// A pid read from a file may be somebody else's by the time something is done with it. A pidfd cannot change its

@@ -11,6 +11,7 @@ use rustix::event::{PollFd, PollFlags};
 use super::{Container, Status};
 use crate::cgroup::{Cgroup, CgroupError, Events, Oom};
 use crate::error::{Error, Kind};
+use crate::kernel::Call;
 use crate::rdt;
 use crate::stats::Stats;
 use crate::wait::{self, Process};
@@ -68,7 +69,13 @@ impl Container {
         let oom = cgroup.watch_oom().map_err(|e| failed(&e))?;
         let events = cgroup.events();
         // Last: what has ended before is seen now, what ends later is told.
-        let init = self.open_pidfd();
+        let init = match self.find_init() {
+            Some(Process { pidfd: None, .. }) => {
+                let text = format!("this kernel or its seccomp filter lacks {}", Call::PidfdOpen);
+                return Err(Error::new(Kind::Unsupported, text));
+            }
+            init => init.and_then(|init| init.pidfd),
+        };
         Ok(Watch { cgroup, oom, events, init, left: Vec::new(), ended: false })
     }
 }
