@@ -45,15 +45,18 @@ impl Cgroup {
         self.freezer().is_some_and(Member::is_frozen)
     }
 
-    /// Stops all of it. What is gone already is fine. If it fails nothing is left frozen.
+    /// Whether there is something to freeze it with.
+    pub(crate) fn has_freezer(&self) -> bool {
+        self.freezer().is_some()
+    }
+
+    /// Stops all of it, as far as there is a freezer. What is gone already is fine. If it fails nothing is left frozen.
     ///
     /// # Errors
-    /// `freezer not supported`: it has no cgroup with a freezer. `unable to freeze`: a process sleeps where it cannot be
-    /// stopped.
+    /// `unable to freeze`: a process sleeps where it cannot be stopped. `freezer not supported`: Linux before 5.2 has v2
+    /// without a freezer.
     pub fn freeze(&self) -> io::Result<()> {
-        let Some(member) = self.freezer() else {
-            return Err(io::Error::other("freezer not supported: the container has no cgroup that can be frozen"));
-        };
+        let Some(member) = self.freezer() else { return Ok(()) };
         let frozen = if member.v2 { member.freeze_v2() } else { member.freeze_v1() };
         match frozen {
             Err(_) if !dir::exists(&member.path) => Ok(()),

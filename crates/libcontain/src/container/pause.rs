@@ -16,6 +16,10 @@ impl Container {
             return Err(not_running());
         }
         let cgroup = self.cgroup();
+        if !cgroup.has_freezer() {
+            let text = "freezer not supported: the container has no cgroup that could be frozen";
+            return Err(Error::new(Kind::Unsupported, text));
+        }
         cgroup.freeze().map_err(|e| Error::new(Kind::Os, e.to_string()))?;
         // It may have ended first. An empty cgroup freezes as well, and would be taken for a container.
         if !self.is_alive() {
