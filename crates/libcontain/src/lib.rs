@@ -70,13 +70,14 @@ mod small_file;
 mod spawn;
 mod stage;
 mod state;
+pub mod stats;
 mod sys;
 mod systemd;
 mod update;
 mod wait;
 
 pub use crate::bundle::Bundle;
-pub use crate::container::{Container, State, Status};
+pub use crate::container::{Container, State, Status, Watch, WatchEvent};
 pub use crate::dbus::address_of as bus_address_of;
 pub use crate::error::{At, Error, Kind, Level, Problem};
 pub use crate::hook_state::SPEC_VERSION;

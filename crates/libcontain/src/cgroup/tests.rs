@@ -2,9 +2,9 @@
 
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use oci_spec::runtime::Spec;
-use rustix::process::Signal;
 
 use super::*;
 use crate::host::Host;
@@ -67,7 +67,7 @@ impl Drop for Place {
         let key = |dir: &str| if dir == "unified" { String::new() } else { dir.to_owned() };
         let paths = self.layout.hierarchies.iter().map(|h| (key(&h.dir), format!("{ROOT}/{}{}", h.dir, self.path)));
         let rest = Cgroup::from_paths(&paths.collect());
-        let _ = rest.kill_all(Signal::KILL);
+        let _ = rest.kill_all();
         let _ = rest.remove();
     }
 }
@@ -263,15 +263,17 @@ fn processes_are_found_killed_and_removed() {
     assert!(text.contains("container's cgroup is not empty: 1 process(es) found"), "{text}");
     assert_eq!(cgroup.pids().unwrap(), [child.id()], "refusing leaves it alone");
 
-    let text = cgroup.remove().unwrap_err().to_string();
-    assert!(text.starts_with("unable to remove container's cgroup: rmdir /sys/fs/cgroup/"), "{text}");
+    let text = cgroup.remove_within(Duration::from_millis(1)).unwrap_err().to_string();
+    let start =
+        format!("unable to remove container's cgroup: process {} did not end: rmdir /sys/fs/cgroup/", child.id());
+    assert!(text.starts_with(&start), "{text}");
 
     let found = Cgroup::from_paths(&plan.paths());
     assert_eq!(paths(&found), plan.paths());
     let text = found.remove_now().unwrap_err().to_string();
     assert!(text.starts_with("unable to remove container's cgroup: rmdir ") && text.ends_with(" busy"), "{text}");
     assert_eq!(found.pids().unwrap(), [child.id()]);
-    found.kill_all(Signal::KILL).unwrap();
+    found.kill_all().unwrap();
     assert_eq!(ended_by(child), Some(9));
     assert_eq!(found.pids().unwrap(), [0u32; 0]);
     found.remove().unwrap();
@@ -286,8 +288,7 @@ fn what_is_gone_is_empty_thawed_and_removed() {
     assert_eq!(gone.pids().unwrap(), [0u32; 0]);
     assert!(!gone.frozen());
     gone.thaw().unwrap();
-    gone.kill_all(Signal::KILL).unwrap();
-    gone.kill_all(Signal::TERM).unwrap();
+    gone.kill_all().unwrap();
     assert_eq!(gone.oom_kills(), 0);
     gone.remove_now().unwrap();
     gone.remove().unwrap();
@@ -325,10 +326,9 @@ fn a_frozen_cgroup_is_seen_refused_thawed_and_killed() {
     cgroup.thaw().unwrap();
     assert!(!cgroup.frozen());
     cgroup.freeze().unwrap();
-    cgroup.kill_all(Signal::TERM).unwrap();
-    assert!(cgroup.frozen(), "a signal does not resume a paused container");
-    cgroup.kill_all(Signal::KILL).unwrap();
-    assert!(ended_by(child).is_some(), "by either");
+    cgroup.kill_all().unwrap();
+    assert_eq!(ended_by(child), Some(9));
+    assert!(!cgroup.frozen());
     cgroup.freeze().unwrap();
     let text = Cgroup::create(&plan).unwrap_err().to_string();
     assert_eq!(text, "linux.cgroupsPath: container's cgroup unexpectedly frozen");
@@ -347,9 +347,9 @@ fn each_freezer_alone_freezes_and_kills() {
         let child = inhabitant(&one);
         one.freeze().unwrap();
         assert!(one.frozen(), "{key}");
-        one.thaw().unwrap();
-        one.kill_all(Signal::TERM).unwrap();
-        assert_eq!(ended_by(child), Some(15), "{key}");
+        one.kill_all().unwrap();
+        assert_eq!(ended_by(child), Some(9), "{key}");
+        assert!(!one.frozen(), "{key}");
     }
 }
 
@@ -363,7 +363,7 @@ fn what_left_the_v2_cgroup_is_killed_as_well() {
     let child = inhabitant(&cgroup);
     let unified = place.layout.hierarchies.iter().find(|h| h.v2).unwrap();
     std::fs::write(format!("{ROOT}/unified{}/cgroup.procs", unified.own), child.id().to_string()).unwrap();
-    cgroup.kill_all(Signal::KILL).unwrap();
+    cgroup.kill_all().unwrap();
     assert_eq!(ended_by(child), Some(9));
     cgroup.remove().unwrap();
 }

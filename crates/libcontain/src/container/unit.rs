@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use rustix::process::Signal;
 
 use super::{Claim, Container};
 use crate::create::Driver;
@@ -109,7 +108,7 @@ impl Container {
         let ours = matches!(self.claim, Claim::Ours | Claim::Remains);
         let inhabited = cgroup.pids().map_or(true, |pids| !pids.is_empty());
         if ours && inhabited {
-            cgroup.kill_all(Signal::KILL).map_err(|e| Error::new(Kind::Os, e.to_string()))?;
+            cgroup.kill_all().map_err(|e| Error::new(Kind::Os, e.to_string()))?;
         }
         let told = match self.end_unit(unit, ours, inhabited) {
             Ok(()) => vec![],
