@@ -7,7 +7,7 @@
 //! tree costs more than the rest of the start-up. Values stay `OsString`: paths need not be UTF-8.
 //! Must not enter: anything that acts; a parse has no effect.
 
-use crate::Verb;
+use crate::{Verb, duration};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
@@ -23,6 +23,8 @@ pub enum Takes {
     List,
     /// One integer; the last one given counts.
     Int,
+    /// One duration in Go's notation; the last one given counts.
+    Duration,
 }
 
 /// One row of a flag table.
@@ -173,7 +175,12 @@ impl Found {
         if self.takes() == Takes::Bool && boolean(&value).is_none() {
             return Err(Misuse(format!("invalid boolean value {:?} for -{}: parse error", text(&value), text(name))));
         }
-        if self.takes() == Takes::Int && text(&value).parse::<i64>().is_err() {
+        let is_wrong = match self.takes() {
+            Takes::Int => text(&value).parse::<i64>().is_err(),
+            Takes::Duration => duration::parse(&text(&value)).is_none(),
+            Takes::Bool | Takes::Value | Takes::List => false,
+        };
+        if is_wrong {
             return Err(Misuse(format!("invalid value {:?} for flag -{}: parse error", text(&value), text(name))));
         }
         match self {
@@ -206,6 +213,7 @@ mod tests {
         Flag { long: "detach", short: "d", takes: Takes::Bool, help: "" },
         Flag { long: "env", short: "e", takes: Takes::List, help: "" },
         Flag { long: "quota", short: "", takes: Takes::Int, help: "" },
+        Flag { long: "every", short: "", takes: Takes::Duration, help: "" },
     ];
 
     fn run(line: &str, interleaved: bool) -> Result<Parsed, Misuse> {
@@ -246,6 +254,8 @@ mod tests {
             ("-e a=1,b -e c", true, "env=a=1,b env=c|"),
             ("--quota -1", true, "quota=-1|"),
             ("--quota=x", true, "invalid value \"x\" for flag -quota: parse error"),
+            ("--every 5s", true, "every=5s|"),
+            ("--every 5", true, "invalid value \"5\" for flag -every: parse error"),
             ("-bd", true, "flag provided but not defined: -bd"),
             ("--xyz=1", true, "flag provided but not defined: -xyz"),
             ("---d", true, "flag provided but not defined: --d"),

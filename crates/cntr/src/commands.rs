@@ -3,7 +3,7 @@
 //! Names and meanings are runc's (contract of the OCI command line); texts are ours. Data only.
 
 use crate::args::{Command, Count, Flag, Takes};
-use crate::{create, kill, list, ps, run, spec, update, verbs};
+use crate::{create, events, kill, list, ps, run, spec, update, verbs};
 
 const ID: Count = exactly(1);
 const MANY: usize = usize::MAX;
@@ -20,7 +20,7 @@ const fn short(long: &'static str, short: &'static str, takes: Takes, help: &'st
     Flag { long, short, takes, help }
 }
 
-use Takes::{Bool, Int, List, Value};
+use Takes::{Bool, Duration, Int, List, Value};
 
 pub const GLOBAL: &[Flag] = &[
     flag("debug", Bool, "log more; entries then name the place in the source"),
@@ -108,7 +108,7 @@ const UPDATE_FLAGS: &[Flag] = &[
 ];
 
 const EVENTS_FLAGS: &[Flag] = &[
-    flag("interval", Value, "time between two records (default: 5s)"),
+    flag("interval", Duration, "time between two records, such as 500ms or 1m30s (default: 5s)"),
     flag("stats", Bool, "print one record and end"),
 ];
 
@@ -152,13 +152,13 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "events",
-        about: "print resource usage and out-of-memory events as JSON lines (not implemented yet)",
+        about: "print resource usage and out-of-memory events as JSON lines",
         operands: WHICH,
-        text: "",
+        text: "Ends when the container has ended, or when nobody reads its output.",
         flags: EVENTS_FLAGS,
         count: ID,
         interleaved: true,
-        run: verbs::not_yet,
+        run: events::events,
     },
     Command {
         name: "exec",
@@ -202,13 +202,13 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "pause",
-        about: "freeze all processes of a container (not implemented yet)",
+        about: "freeze all processes of a container",
         operands: WHICH,
         text: "",
         flags: &[],
         count: ID,
         interleaved: true,
-        run: verbs::not_yet,
+        run: verbs::pause,
     },
     Command {
         name: "plan",
@@ -243,13 +243,13 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "resume",
-        about: "thaw a paused container (not implemented yet)",
+        about: "thaw a paused container",
         operands: WHICH,
         text: "",
         flags: &[],
         count: ID,
         interleaved: true,
-        run: verbs::not_yet,
+        run: verbs::resume,
     },
     Command {
         name: "run",

@@ -9,6 +9,8 @@ mod activation;
 mod args;
 mod commands;
 mod create;
+mod duration;
+mod events;
 mod globals;
 mod help;
 mod json;

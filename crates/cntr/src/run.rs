@@ -124,12 +124,8 @@ fn serve(
 ) -> anyhow::Result<u8> {
     let mut ended = None;
     loop {
-        if ended.is_some() {
-            container.kill_rest()?;
-            relay.close_input();
-            if relay.is_drained() {
-                break;
-            }
+        if ended.is_some() && relay.is_drained() {
+            break;
         }
         let notified = notifier.as_ref().and_then(Notifier::wanted);
         let ready = wait_for_work(container, signals, relay, notified, ended.is_some())?;
@@ -139,7 +135,13 @@ fn serve(
         }
         let children = forward_signals(container, signals)?;
         if gone || children {
+            let before = ended.is_some();
             ended = reap(container)?.or(ended);
+            if ended.is_some() && !before {
+                // None of them escapes, so that the ends of output that they hold are closed as fast as they die.
+                container.kill_rest()?;
+                relay.close_input();
+            }
         }
         if gone && ended.is_none() {
             bail!("the container's process ended, but its status went to somebody else");

@@ -25,6 +25,18 @@ pub fn start(globals: &Globals<'_>, args: &Parsed) -> anyhow::Result<u8> {
     Ok(0)
 }
 
+/// Freezes a container.
+pub fn pause(globals: &Globals<'_>, args: &Parsed) -> anyhow::Result<u8> {
+    globals.runtime().container(&id(args.operand(0))?)?.pause()?;
+    Ok(0)
+}
+
+/// Lets a frozen container go on.
+pub fn resume(globals: &Globals<'_>, args: &Parsed) -> anyhow::Result<u8> {
+    globals.runtime().container(&id(args.operand(0))?)?.resume()?;
+    Ok(0)
+}
+
 /// Two spaces of indentation and no newline at the end, as callers' golden files have it.
 pub fn state(globals: &Globals<'_>, args: &Parsed) -> anyhow::Result<u8> {
     let state = globals.runtime().container(&id(args.operand(0))?)?.state()?;

@@ -27,8 +27,12 @@ mod fill;
 mod life;
 mod make;
 mod probe;
+mod stats;
 mod taken;
 mod update;
+mod watch;
+
+pub(crate) use watch::{Events, Oom};
 
 pub use devices::DeviceUndo;
 pub use probe::probe;

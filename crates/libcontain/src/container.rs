@@ -12,7 +12,6 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use rustix::process::Signal;
 use serde::Serialize;
 
 use crate::cgroup::Cgroup;
@@ -26,6 +25,11 @@ use crate::spawn::Init;
 use crate::state::{Record, StateDir, process_stat};
 use crate::wait::{self, Process};
 use crate::{hooks, rdt, sys};
+
+mod pause;
+mod watch;
+
+pub use self::watch::{Event as WatchEvent, Watch};
 
 /// How long `delete` waits for a killed init to be gone.
 const DEATH: Duration = Duration::from_secs(10);
@@ -408,7 +412,7 @@ impl Container {
         let others = || status == Status::Stopped && self.has_successor();
         if signal == libc::SIGKILL && !self.record.has_private_pid_namespace() && !self.pids()?.is_empty() && !others()
         {
-            return self.cgroup().kill_all(Signal::KILL).map_err(|e| Error::new(Kind::Os, e.to_string()));
+            return self.cgroup().kill_all().map_err(|e| Error::new(Kind::Os, e.to_string()));
         }
         if status == Status::Stopped {
             return Err(not_running());
@@ -418,8 +422,8 @@ impl Container {
             Err(Errno::SRCH) => return Err(not_running()),
             result => result.map_err(|e| Error::os("unable to signal init", e))?,
         }
-        if signal == libc::SIGKILL && status == Status::Paused {
-            self.cgroup().thaw().map_err(|e| Error::new(Kind::Os, e.to_string()))?;
+        if signal == libc::SIGKILL {
+            self.cgroup().thaw_to_die().map_err(|e| Error::new(Kind::Os, e.to_string()))?;
         }
         Ok(())
     }
@@ -455,7 +459,7 @@ impl Container {
         if self.record.has_private_pid_namespace() || self.pids()?.is_empty() || self.has_successor() {
             return Ok(());
         }
-        self.cgroup().kill_all(Signal::KILL).map_err(|e| Error::new(Kind::Os, e.to_string()))
+        self.cgroup().kill_all().map_err(|e| Error::new(Kind::Os, e.to_string()))
     }
 
     /// Removes a stopped container, or, as engines expect it, one that was never started. `force` ends a running one
@@ -481,7 +485,7 @@ impl Container {
     fn kill_init_and_wait(&self) -> Result<(), Error> {
         let Some(init) = self.find_init() else { return Ok(()) };
         let _ = init.signal(libc::SIGKILL);
-        let _ = self.cgroup().thaw();
+        let _ = self.cgroup().thaw_to_die();
         match init.ends(DEATH) {
             Ok(true) => Ok(()),
             _ => Err(Error::new(Kind::Os, "container init still running")),
@@ -515,7 +519,7 @@ impl Container {
         let os = |error: &dyn fmt::Display| Error::new(Kind::Os, error.to_string());
         match self.claim {
             Claim::None => Ok(()),
-            // There was no init yet. Whoever is in there is not the container's.
+            // There was no init yet. Whoever is in there is not the container's, and not waited for.
             Claim::Unknown => {
                 cgroup.take_back();
                 Ok(())
@@ -528,7 +532,7 @@ impl Container {
             }
             Claim::Ours | Claim::Remains => {
                 if !cgroup.pids().unwrap_or_default().is_empty() {
-                    cgroup.kill_all(Signal::KILL).map_err(|e| os(&e))?;
+                    cgroup.kill_all().map_err(|e| os(&e))?;
                 }
                 cgroup.remove().map_err(|e| os(&e))
             }

@@ -69,12 +69,13 @@ mod small_file;
 mod spawn;
 mod stage;
 mod state;
+pub mod stats;
 mod sys;
 mod update;
 mod wait;
 
 pub use crate::bundle::Bundle;
-pub use crate::container::{Container, State, Status};
+pub use crate::container::{Container, State, Status, Watch, WatchEvent};
 pub use crate::error::{At, Error, Kind, Level, Problem};
 pub use crate::hook_state::SPEC_VERSION;
 pub use crate::host::{Host, Resctrl};

@@ -12,6 +12,10 @@ use crate::host::Resctrl;
 use crate::plan::rdt::Rdt;
 use crate::small_file;
 
+mod stats;
+
+pub(crate) use self::stats::stats;
+
 const AT: At = At::field("linux.intelRdt");
 
 type Result<T> = std::result::Result<T, Error>;

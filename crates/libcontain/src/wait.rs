@@ -58,13 +58,22 @@ impl Process {
 
 /// Whether the process ends within the limit; without one it is waited for as long as it takes.
 pub(crate) fn ends(pidfd: BorrowedFd<'_>, limit: Option<Duration>) -> Result<bool> {
-    let deadline = limit.map(|limit| Instant::now() + limit);
+    polls(pidfd, PollFlags::IN, limit)
+}
+
+/// Whether a descriptor polls as awaited within the limit.
+pub(crate) fn polls(fd: BorrowedFd<'_>, awaited: PollFlags, limit: Option<Duration>) -> Result<bool> {
+    poll(&mut [PollFd::from_borrowed_fd(fd, awaited)], limit)
+}
+
+/// poll(2) that signals do not disturb. False: the limit is over.
+pub(crate) fn poll(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> Result<bool> {
+    let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
     loop {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let left =
             left.map(|left| Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() });
-        let mut poll = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
-        match rustix::event::poll(&mut poll, left.as_ref()) {
+        match rustix::event::poll(fds, left.as_ref()) {
             Err(Errno::INTR) => {}
             result => return result.map(|ready| ready > 0),
         }

@@ -60,6 +60,12 @@ pub(super) fn write(path: &str, value: &str) -> Result<()> {
     rustix::io::write(writable(path)?, value.as_bytes()).map(|_| ())
 }
 
+/// The same into a file of an opened directory.
+pub(super) fn write_at(dir: BorrowedFd<'_>, name: &CStr, value: &str) -> Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    rustix::io::write(rustix::fs::openat(dir, name, flags, Mode::empty())?, value.as_bytes()).map(|_| ())
+}
+
 /// The whole of a file.
 pub(super) fn read(path: &str) -> Result<String> {
     crate::small_file::read(CWD, path)
@@ -67,12 +73,21 @@ pub(super) fn read(path: &str) -> Result<String> {
 
 /// The names of the cgroups directly below.
 pub(super) fn children(dir: BorrowedFd<'_>) -> Result<Vec<CString>> {
+    names(dir, FileType::Directory)
+}
+
+/// The names of a cgroup's files.
+pub(super) fn files(dir: BorrowedFd<'_>) -> Result<Vec<CString>> {
+    names(dir, FileType::RegularFile)
+}
+
+fn names(dir: BorrowedFd<'_>, kind: FileType) -> Result<Vec<CString>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mut names = Vec::new();
     for entry in Dir::new(rustix::fs::openat(dir, ".", flags, Mode::empty())?)? {
         let entry = entry?;
         let name = entry.file_name();
-        if entry.file_type() == FileType::Directory && name != c"." && name != c".." {
+        if entry.file_type() == kind && name != c"." && name != c".." {
             names.push(name.to_owned());
         }
     }

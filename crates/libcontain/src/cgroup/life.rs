@@ -1,22 +1,30 @@
 //! What happens to a cgroup between its making and its end: who is in it, freezing, killing, removal.
+//!
+//! Nothing is waited for by looking again after a while where the kernel can tell: it does so for `cgroup.events` and for
+//! the end of a process. v1 announces no change of `freezer.state`; that alone is looked at.
 
 use std::collections::BTreeSet;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::CWD;
 use rustix::io::{Errno, Result};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
+use rustix::process::Signal;
 
+use super::watch::Events;
 use super::{Cgroup, CgroupError, Member, dir};
 use crate::small_file;
+use crate::wait::Process;
 
-const FREEZE_TRIES: u32 = 1000;
-const FREEZE_DEADLINE: Duration = Duration::from_secs(10);
-const REMOVE_TRIES: u32 = 10;
+/// How long v1 is asked to freeze: what does not stop within milliseconds sleeps where it cannot be woken.
+const FREEZE_V1: Duration = Duration::from_secs(2);
+const FREEZE_V2: Duration = Duration::from_secs(10);
+/// How long what was killed is waited for.
+const DEATH: Duration = Duration::from_secs(10);
+/// How often a busy cgroup is tried again although nobody is in it: the kernel lists nobody who is nearly gone.
+const TRIES: u32 = 100;
 
 impl Cgroup {
     /// The processes in the cgroup and below it, in any of its hierarchies: sorted, each once. Those of other
@@ -36,6 +44,26 @@ impl Cgroup {
         self.freezer().is_some_and(Member::is_frozen)
     }
 
+    /// Stops all of it. What is gone already is fine. If it fails nothing is left frozen.
+    ///
+    /// # Errors
+    /// `freezer not supported`: it has no cgroup with a freezer. `unable to freeze`: a process sleeps where it cannot be
+    /// stopped.
+    pub fn freeze(&self) -> io::Result<()> {
+        let Some(member) = self.freezer() else {
+            return Err(io::Error::other("freezer not supported: the container has no cgroup that can be frozen"));
+        };
+        let frozen = if member.v2 { member.freeze_v2() } else { member.freeze_v1() };
+        match frozen {
+            Err(_) if !dir::exists(&member.path) => Ok(()),
+            Err(error) => {
+                let _ = self.thaw();
+                Err(error)
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
     /// Lets it run again; nothing when it does.
     ///
     /// # Errors
@@ -49,41 +77,96 @@ impl Cgroup {
         }
     }
 
-    /// Sends a signal to every process in it, so that none escapes by forking: with `cgroup.kill` (Linux 5.14,
-    /// also beside v1), or frozen. After SIGKILL it is not frozen any more, because v1 lets nothing frozen die;
-    /// after others it is as it was.
+    /// Lets those die who have been killed: on v1 nothing frozen does, and a container may have frozen cgroups of its own
+    /// below, as on v2, where it does not matter.
     ///
     /// # Errors
-    /// `unable to freeze`, or what a signal gave; the signals are sent even so.
-    pub fn kill_all(&self, signal: Signal) -> io::Result<()> {
-        let was_frozen = self.frozen();
-        let kill = |m: &Member| m.write("cgroup.kill", "1").is_ok();
-        if signal == Signal::KILL && self.v2().is_some_and(kill) && self.outside_v2()?.is_empty() {
-            return if was_frozen { self.thaw() } else { Ok(()) };
+    /// What the write gives.
+    pub fn thaw_to_die(&self) -> io::Result<()> {
+        self.thaw()?;
+        let Some(member) = self.v1("freezer") else { return Ok(()) };
+        match dir::open(&member.path) {
+            Err(Errno::NOENT | Errno::NODEV) => Ok(()),
+            dir => Ok(thaw_below(dir?.as_fd())?),
         }
-        let frozen = if was_frozen { Ok(()) } else { self.freeze() };
-        let sent = self.signal(signal);
-        if !was_frozen || signal == Signal::KILL {
-            self.thaw()?;
-        }
-        sent.and(frozen)
     }
 
-    /// Removes it with all cgroups below it. What is gone already is fine; what still has dying processes in it
-    /// is tried again for a second.
+    /// Kills every process in it, so that none escapes by forking: with `cgroup.kill` (Linux 5.14, also beside v1), or
+    /// frozen; where there is neither, again and again. It is not frozen afterwards.
     ///
     /// # Errors
-    /// `unable to remove container's cgroup`: something is alive in it. The other hierarchies are removed.
+    /// `unable to freeze`, or what a signal gave; those that are there are killed even so.
+    pub fn kill_all(&self) -> io::Result<()> {
+        let kill = |m: &Member| m.write("cgroup.kill", "1").is_ok();
+        if self.v2().is_some_and(kill) && self.outside_v2()?.is_empty() {
+            return self.thaw_to_die();
+        }
+        if self.freezer().is_none() {
+            return self.kill_one_after_the_other();
+        }
+        let frozen = if self.frozen() { Ok(()) } else { self.freeze() };
+        let killed = self.kill_listed();
+        self.thaw_to_die()?;
+        killed.and(frozen)
+    }
+
+    /// Whoever was killed forks no more, so that with each round there are fewer who can.
+    fn kill_one_after_the_other(&self) -> io::Result<()> {
+        let deadline = Instant::now() + DEATH;
+        while !self.pids()?.is_empty() {
+            self.kill_listed()?;
+            if Instant::now() > deadline {
+                return Err(io::Error::other("more processes are started than can be killed"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes it with all cgroups below it. What is gone already is fine; who dies in it is waited for.
+    ///
+    /// # Errors
+    /// `unable to remove container's cgroup`: something is alive in it after ten seconds. The other hierarchies are removed.
     pub fn remove(&self) -> std::result::Result<(), CgroupError> {
+        self.remove_within(DEATH)
+    }
+
+    pub(super) fn remove_within(&self, limit: Duration) -> std::result::Result<(), CgroupError> {
+        let deadline = Instant::now() + limit;
         let mut result = self.remove_now();
-        for attempt in 0..REMOVE_TRIES {
-            if !result.as_ref().is_err_and(CgroupError::is_busy) {
+        for _ in 0..TRIES {
+            let Err(error) = &result else { break };
+            if !error.is_busy() {
                 break;
             }
-            sleep(Duration::from_millis(1 << attempt));
+            if !self.empties(deadline).unwrap_or(false) {
+                return result.map_err(|error| error.because(self.who_lives(limit)));
+            }
             result = self.remove_now();
         }
         result
+    }
+
+    fn who_lives(&self, limit: Duration) -> String {
+        let pids: Vec<String> = self.pids().unwrap_or_default().iter().map(u32::to_string).collect();
+        let seconds = limit.as_secs();
+        format!("unable to remove container's cgroup: process {} did not end within {seconds} s", pids.join(", "))
+    }
+
+    /// Waits until nobody is in it. False: the time is over, or there is somebody who cannot be waited for.
+    fn empties(&self, deadline: Instant) -> io::Result<bool> {
+        if let Some(member) = self.v2() {
+            match Events::open(member).and_then(|events| events.wait_for("populated 0", deadline)) {
+                Ok(true) | Err(Errno::NOENT | Errno::NODEV) => {}
+                other => return Ok(other?),
+            }
+        }
+        // Without v2, or for those that are in v1 alone.
+        for process in self.processes()? {
+            if !process.ends(deadline.saturating_duration_since(Instant::now()))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The same without waiting: one call for each hierarchy where nothing is in the way.
@@ -118,45 +201,30 @@ impl Cgroup {
         self.v1("freezer").or(self.v2())
     }
 
-    pub(super) fn freeze(&self) -> io::Result<()> {
-        let Some(member) = self.freezer() else { return Ok(()) };
-        let frozen = if member.v2 { member.freeze_v2() } else { member.freeze_v1().inspect_err(|_| _ = self.thaw()) };
-        // Nobody is in what is gone.
-        frozen.or_else(|error| if dir::exists(&member.path) { Err(error) } else { Ok(()) })
-    }
-
     /// Processes that left the v2 cgroup but not those of v1.
     fn outside_v2(&self) -> io::Result<Vec<u32>> {
         let inside: BTreeSet<u32> = self.v2().map(Member::pids).transpose()?.into_iter().flatten().collect();
         Ok(self.pids()?.into_iter().filter(|pid| !inside.contains(pid)).collect())
     }
 
-    /// A pid read from a file may be somebody else's by the time the signal is sent. A pidfd cannot change its
-    /// mind: open it, then see whether the pid is still listed.
-    fn signal(&self, signal: Signal) -> io::Result<()> {
-        let mut opened: Vec<(u32, Pid, Option<OwnedFd>)> = Vec::new();
-        for number in self.pids()? {
-            let Some(pid) = i32::try_from(number).ok().and_then(Pid::from_raw) else { continue };
-            match pidfd_open(pid, PidfdFlags::empty()) {
-                Ok(fd) => opened.push((number, pid, Some(fd))),
-                Err(Errno::NOSYS) => opened.push((number, pid, None)), // A seccomp filter.
-                Err(Errno::SRCH) => {}
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-        let listed = self.pids()?;
+    fn kill_listed(&self) -> io::Result<()> {
         let mut result = Ok(());
-        for (number, pid, fd) in opened {
-            if !listed.contains(&number) {
-                continue;
-            }
-            let sent = fd.map_or(Err(Errno::NOSYS), |fd| pidfd_send_signal(fd, signal));
-            match if sent == Err(Errno::NOSYS) { kill_process(pid, signal) } else { sent } {
+        for process in self.processes()? {
+            match process.signal(Signal::KILL.as_raw()) {
                 Ok(()) | Err(Errno::SRCH) => {}
                 Err(errno) => result = Err(errno.into()),
             }
         }
         result
+    }
+
+    /// A pid read from a file may be somebody else's by the time something is done with it. A pidfd cannot change its
+    /// mind: open it, then see whether the pid is still listed.
+    pub(crate) fn processes(&self) -> io::Result<Vec<Process>> {
+        let open = |pid| Some((pid, Process::open(pid)?));
+        let opened: Vec<(u32, Process)> = self.pids()?.into_iter().filter_map(open).collect();
+        let listed: BTreeSet<u32> = self.pids()?.into_iter().collect();
+        Ok(opened.into_iter().filter(|(pid, _)| listed.contains(pid)).map(|(_, process)| process).collect())
     }
 }
 
@@ -180,13 +248,16 @@ impl Member {
 
     /// v1 can stay FREEZING for ever when a process is caught between two states: a thaw and another try help.
     fn freeze_v1(&self) -> io::Result<()> {
-        for i in 1..=FREEZE_TRIES {
-            if i % 50 == 0 {
+        let deadline = Instant::now() + FREEZE_V1;
+        let mut tries = 0u32;
+        while Instant::now() < deadline {
+            tries += 1;
+            if tries.is_multiple_of(50) {
                 self.write("freezer.state", "THAWED")?;
                 sleep(Duration::from_millis(10));
             }
             self.write("freezer.state", "FROZEN")?;
-            if i % 25 == 24 {
+            if tries % 25 == 24 {
                 sleep(Duration::from_micros(10));
             }
             if self.read("freezer.state")? == "FROZEN" {
@@ -196,25 +267,34 @@ impl Member {
         Err(io::Error::other("unable to freeze"))
     }
 
-    /// The kernel announces a change of `cgroup.events` with POLLPRI.
     fn freeze_v2(&self) -> io::Result<()> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let events = rustix::fs::open(self.file("cgroup.events"), flags, Mode::empty())?;
-        self.write("cgroup.freeze", "1")?;
-        let start = Instant::now();
-        loop {
-            let mut text = [0; 256];
-            let n = rustix::io::pread(&events, &mut text, 0)?;
-            if String::from_utf8_lossy(text.get(..n).unwrap_or_default()).lines().any(|line| line == "frozen 1") {
-                return Ok(());
+        let events = Events::open(self)?;
+        match self.write("cgroup.freeze", "1") {
+            Err(Errno::NOENT) if dir::exists(&self.path) => {
+                return Err(io::Error::other("freezer not supported: no such file: cgroup.freeze"));
             }
-            let Some(rest) = FREEZE_DEADLINE.checked_sub(start.elapsed()) else { break };
-            let timeout = Timespec { tv_sec: rest.as_secs().cast_signed(), tv_nsec: rest.subsec_nanos().into() };
-            poll(&mut [PollFd::new(&events, PollFlags::PRI)], Some(&timeout))?;
+            result => result?,
         }
-        self.write("cgroup.freeze", "0")?;
+        if events.wait_for("frozen 1", Instant::now() + FREEZE_V2)? {
+            return Ok(());
+        }
         Err(io::Error::other("unable to freeze: timeout of 10s reached waiting for the cgroup to freeze"))
     }
+}
+
+/// Thaws the v1 cgroups below, from the top down: none thaws in a frozen one.
+fn thaw_below(dir: BorrowedFd<'_>) -> Result<()> {
+    for name in dir::children(dir)? {
+        let thawed = dir::child(dir, &name).and_then(|child| {
+            dir::write_at(child.as_fd(), c"freezer.state", "THAWED")?;
+            thaw_below(child.as_fd())
+        });
+        match thawed {
+            Ok(()) | Err(Errno::NOENT | Errno::NODEV) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
 }
 
 fn collect_pids(dir: BorrowedFd<'_>, pids: &mut Vec<u32>) -> Result<()> {

@@ -4,7 +4,6 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use oci_spec::runtime::Spec;
-use rustix::process::Signal;
 
 use super::*;
 use crate::host::Host;
@@ -67,7 +66,7 @@ impl Drop for Place {
         let key = |dir: &str| if dir == "unified" { String::new() } else { dir.to_owned() };
         let paths = self.layout.hierarchies.iter().map(|h| (key(&h.dir), format!("{ROOT}/{}{}", h.dir, self.path)));
         let rest = Cgroup::from_paths(&paths.collect());
-        let _ = rest.kill_all(Signal::KILL);
+        let _ = rest.kill_all();
         let _ = rest.remove();
     }
 }
@@ -263,15 +262,16 @@ fn processes_are_found_killed_and_removed() {
     assert!(text.contains("container's cgroup is not empty: 1 process(es) found"), "{text}");
     assert_eq!(cgroup.pids().unwrap(), [child.id()], "refusing leaves it alone");
 
-    let text = cgroup.remove().unwrap_err().to_string();
-    assert!(text.starts_with("unable to remove container's cgroup: rmdir /sys/fs/cgroup/"), "{text}");
+    let text = cgroup.remove_within(std::time::Duration::from_secs(1)).unwrap_err().to_string();
+    let start = format!("unable to remove container's cgroup: process {} did not end within 1 s: rmdir ", child.id());
+    assert!(text.starts_with(&start), "{text}");
 
     let found = Cgroup::from_paths(&plan.paths());
     assert_eq!(paths(&found), plan.paths());
     let text = found.remove_now().unwrap_err().to_string();
     assert!(text.starts_with("unable to remove container's cgroup: rmdir ") && text.ends_with(" busy"), "{text}");
     assert_eq!(found.pids().unwrap(), [child.id()]);
-    found.kill_all(Signal::KILL).unwrap();
+    found.kill_all().unwrap();
     assert_eq!(ended_by(child), Some(9));
     assert_eq!(found.pids().unwrap(), [0u32; 0]);
     found.remove().unwrap();
@@ -286,8 +286,7 @@ fn what_is_gone_is_empty_thawed_and_removed() {
     assert_eq!(gone.pids().unwrap(), [0u32; 0]);
     assert!(!gone.frozen());
     gone.thaw().unwrap();
-    gone.kill_all(Signal::KILL).unwrap();
-    gone.kill_all(Signal::TERM).unwrap();
+    gone.kill_all().unwrap();
     assert_eq!(gone.oom_kills(), 0);
     gone.remove_now().unwrap();
     gone.remove().unwrap();
@@ -325,15 +324,58 @@ fn a_frozen_cgroup_is_seen_refused_thawed_and_killed() {
     cgroup.thaw().unwrap();
     assert!(!cgroup.frozen());
     cgroup.freeze().unwrap();
-    cgroup.kill_all(Signal::TERM).unwrap();
-    assert!(cgroup.frozen(), "a signal does not resume a paused container");
-    cgroup.kill_all(Signal::KILL).unwrap();
-    assert!(ended_by(child).is_some(), "by either");
+    cgroup.kill_all().unwrap();
+    assert_eq!(ended_by(child), Some(9));
+    assert!(!cgroup.frozen());
     cgroup.freeze().unwrap();
     let text = Cgroup::create(&plan).unwrap_err().to_string();
     assert_eq!(text, "linux.cgroupsPath: container's cgroup unexpectedly frozen");
     cgroup.thaw().unwrap();
     cgroup.remove().unwrap();
+}
+
+/// v1 lets nothing frozen die, and a container may freeze what is below its own cgroup.
+#[test]
+fn what_a_container_has_frozen_itself_dies() {
+    let Some(place) = Place::new() else { return };
+    let plan = place.plan("{}");
+    let Some(path) = plan.paths().remove("freezer") else { return eprintln!("skipped: needs the v1 freezer") };
+    let cgroup = Cgroup::create(&plan).unwrap();
+    let child = inhabitant(&cgroup);
+    let below = format!("{path}/a/b");
+    std::fs::create_dir_all(&below).unwrap();
+    std::fs::write(format!("{below}/cgroup.procs"), child.id().to_string()).unwrap();
+    std::fs::write(format!("{path}/a/freezer.state"), "FROZEN").unwrap();
+    std::fs::write(format!("{below}/freezer.state"), "FROZEN").unwrap();
+    assert!(!cgroup.frozen(), "what is below does not count");
+    cgroup.kill_all().unwrap();
+    assert_eq!(ended_by(child), Some(9));
+    cgroup.remove().unwrap();
+}
+
+/// No freezer and no `cgroup.kill`: whoever forks is killed as well.
+#[test]
+fn without_a_freezer_all_are_killed() {
+    let Some(place) = Place::new() else { return };
+    let plan = place.plan("{}");
+    let Some(path) = plan.paths().remove("pids") else { return eprintln!("skipped: needs the v1 pids controller") };
+    let _all = Cgroup::create(&plan).unwrap();
+    let one = Cgroup::from_paths(&BTreeMap::from([("pids".to_owned(), path.clone())]));
+    assert!(one.freeze().unwrap_err().to_string().starts_with("freezer not supported: "));
+    one.thaw().unwrap();
+    let mut children = Vec::new();
+    for _ in 0..8 {
+        // Each replaces itself for ever.
+        let script = format!("echo 0 >{path}/cgroup.procs; f() {{ (sleep 0.01; f) & }}; f; wait; exec sleep 1000");
+        children.push(Command::new("/bin/sh").args(["-c", &script]).spawn().unwrap());
+    }
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    one.kill_all().unwrap();
+    assert_eq!(one.pids().unwrap(), [0u32; 0]);
+    for mut child in children {
+        child.wait().unwrap();
+    }
+    one.remove().unwrap();
 }
 
 /// Both freezers: that of v2 stands beside v1 on a hybrid machine.
@@ -348,8 +390,8 @@ fn each_freezer_alone_freezes_and_kills() {
         one.freeze().unwrap();
         assert!(one.frozen(), "{key}");
         one.thaw().unwrap();
-        one.kill_all(Signal::TERM).unwrap();
-        assert_eq!(ended_by(child), Some(15), "{key}");
+        one.kill_all().unwrap();
+        assert_eq!(ended_by(child), Some(9), "{key}");
     }
 }
 
@@ -363,7 +405,7 @@ fn what_left_the_v2_cgroup_is_killed_as_well() {
     let child = inhabitant(&cgroup);
     let unified = place.layout.hierarchies.iter().find(|h| h.v2).unwrap();
     std::fs::write(format!("{ROOT}/unified{}/cgroup.procs", unified.own), child.id().to_string()).unwrap();
-    cgroup.kill_all(Signal::KILL).unwrap();
+    cgroup.kill_all().unwrap();
     assert_eq!(ended_by(child), Some(9));
     cgroup.remove().unwrap();
 }
