@@ -336,6 +336,50 @@ fn a_frozen_cgroup_is_seen_refused_thawed_and_killed() {
     cgroup.remove().unwrap();
 }
 
+/// v1 lets nothing frozen die, and a container may freeze what is below its own cgroup.
+#[test]
+fn what_a_container_has_frozen_itself_dies() {
+    let Some(place) = Place::new() else { return };
+    let plan = place.plan("{}");
+    let Some(path) = plan.paths().remove("freezer") else { return eprintln!("skipped: needs the v1 freezer") };
+    let cgroup = Cgroup::create(&plan).unwrap();
+    let child = inhabitant(&cgroup);
+    let below = format!("{path}/a/b");
+    std::fs::create_dir_all(&below).unwrap();
+    std::fs::write(format!("{below}/cgroup.procs"), child.id().to_string()).unwrap();
+    std::fs::write(format!("{path}/a/freezer.state"), "FROZEN").unwrap();
+    std::fs::write(format!("{below}/freezer.state"), "FROZEN").unwrap();
+    assert!(!cgroup.frozen(), "what is below does not count");
+    cgroup.kill_all().unwrap();
+    assert_eq!(ended_by(child), Some(9));
+    cgroup.remove().unwrap();
+}
+
+/// No freezer and no `cgroup.kill`: whoever forks is killed as well.
+#[test]
+fn without_a_freezer_all_are_killed() {
+    let Some(place) = Place::new() else { return };
+    let plan = place.plan("{}");
+    let Some(path) = plan.paths().remove("pids") else { return eprintln!("skipped: needs the v1 pids controller") };
+    let _all = Cgroup::create(&plan).unwrap();
+    let one = Cgroup::from_paths(&BTreeMap::from([("pids".to_owned(), path.clone())]));
+    assert!(one.freeze().unwrap_err().to_string().starts_with("freezer not supported: "));
+    one.thaw().unwrap();
+    let mut children = Vec::new();
+    for _ in 0..8 {
+        // Each replaces itself for ever.
+        let script = format!("echo 0 >{path}/cgroup.procs; f() {{ (sleep 0.01; f) & }}; f; wait; exec sleep 1000");
+        children.push(Command::new("/bin/sh").args(["-c", &script]).spawn().unwrap());
+    }
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    one.kill_all().unwrap();
+    assert_eq!(one.pids().unwrap(), [0u32; 0]);
+    for mut child in children {
+        child.wait().unwrap();
+    }
+    one.remove().unwrap();
+}
+
 /// Both freezers: that of v2 stands beside v1 on a hybrid machine.
 #[test]
 fn each_freezer_alone_freezes_and_kills() {
