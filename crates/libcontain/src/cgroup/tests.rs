@@ -363,7 +363,8 @@ fn without_a_freezer_all_are_killed() {
     let Some(path) = plan.paths().remove("pids") else { return eprintln!("skipped: needs the v1 pids controller") };
     let _all = Cgroup::create(&plan).unwrap();
     let one = Cgroup::from_paths(&BTreeMap::from([("pids".to_owned(), path.clone())]));
-    assert!(one.freeze().unwrap_err().to_string().starts_with("freezer not supported: "));
+    assert!(!one.has_freezer());
+    one.freeze().unwrap();
     one.thaw().unwrap();
     let mut children = Vec::new();
     for _ in 0..8 {

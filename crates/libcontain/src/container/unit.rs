@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-
 use super::{Claim, Container};
 use crate::create::Driver;
 use crate::error::{At, Error, Kind, Problem};
