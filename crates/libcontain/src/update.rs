@@ -16,7 +16,7 @@ use crate::bundle;
 use crate::cgroup::{self, Cgroup, CgroupError, DeviceUndo, Undo};
 use crate::container::{Container, Status};
 use crate::error::{At, Error, Kind, Level, Problem};
-use crate::plan::cgroup::update::{Merged, changes_devices, dirs, merge, plan};
+use crate::plan::cgroup::update::{Facts, Merged, before, changes_devices, dirs, merge, plan, properties};
 use crate::plan::cgroup::{Layout, Plan};
 use crate::plan::devices::{Policy, policy};
 use crate::plan::rdt::schemata;
@@ -72,15 +72,19 @@ struct GivenPids {
 struct Change {
     merged: Merged,
     plan: Plan,
+    facts: Facts,
+    layout: Layout,
     /// Old and new.
     devices: Option<(Policy, Policy)>,
     /// The texts for the class of service.
     schemata: Vec<String>,
 }
 
-/// What has been done.
+/// What leads back from what has been done, or may have been.
 #[derive(Default)]
 struct Done {
+    /// systemd has been told.
+    manager: bool,
     files: Undo,
     /// The settings of the class of service, of before.
     class: Option<String>,
@@ -111,18 +115,30 @@ impl Container {
             return Err(Error::config(problems));
         }
         let mut done = Done::default();
-        match self.carry_out(&change, &cgroup, &mut done) {
-            Ok(()) => problems.extend(done.told),
-            Err(error) => return Err(self.take_back(&change, &cgroup, done).into_iter().fold(error, Error::and)),
+        // On v1 systemd writes device rules of its own, that may say less, and ours come after them.
+        let pause = change.devices.is_some() && self.record().unit.is_some() && cgroup.has_device_files();
+        let pause = pause && !cgroup.frozen();
+        let os = |error: std::io::Error| Error::new(Kind::Os, error.to_string());
+        if pause {
+            cgroup.freeze().map_err(os)?;
         }
-        Ok(problems)
+        let made = match self.carry_out(&change, &cgroup, &mut done) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.take_back(&change, &cgroup, &mut done).into_iter().fold(error, Error::and)),
+        };
+        if pause {
+            cgroup.thaw().map_err(os)?;
+        }
+        problems.extend(done.told);
+        made.map(|()| problems)
     }
 
     fn plan_update(&self, asked: &Update, cgroup: &Cgroup, layout: &Layout, problems: &mut Vec<Problem>) -> Change {
         let old = self.record().config.cgroups.resources();
         let merged = merge(old, &asked.resources);
         let dirs = dirs(&self.record().cgroup_paths, layout);
-        let plan = plan(&merged, dirs, layout, (&cgroup.facts(), None), problems);
+        let (facts, by_systemd) = (cgroup.facts(), self.record().unit.is_some());
+        let plan = plan(&merged, dirs, layout, (&facts, by_systemd), problems);
         let devices = changes_devices(&asked.resources).then(|| {
             // Its problems were told when the container was made.
             let rules = |r: &LinuxResources, problems: &mut Vec<Problem>| {
@@ -139,24 +155,23 @@ impl Container {
             let text = "updating a non-existent Intel RDT configuration is not supported";
             problems.push(Problem::error(At::field("linux.intelRdt"), "", text));
         }
-        Change { merged, plan, devices, schemata }
+        Change { merged, plan, facts, layout: layout.clone(), devices, schemata }
     }
 
     /// Everything that `done` does not speak of when it fails is as it was.
     fn carry_out(&mut self, change: &Change, cgroup: &Cgroup, done: &mut Done) -> Result<(), Error> {
-        self.tell_manager(&change.merged.written)?;
-        cgroup.change(&change.plan, &mut done.files).map_err(|e| of_the_cgroup(&e))?;
+        let prepared = cgroup.prepare(&change.plan).map_err(|e| of_the_cgroup(&e))?;
+        let devices = change.devices.as_ref().map(|(old, _)| cgroup.device_rules(old)).transpose();
+        let devices = self.tolerated(devices, done)?.flatten();
+        (done.files, done.devices) = (prepared.undo(), devices); // from here on systemd writes to them, too
+        self.tell_systemd(&change.merged, change, &mut done.told)?;
+        done.manager = true;
+        prepared.write().map_err(|e| of_the_cgroup(&e))?;
         if !change.schemata.is_empty() {
             done.class = Some(rdt::change(&self.record().intel_rdt_path, &change.schemata)?);
         }
-        if let Some((old, new)) = &change.devices {
-            match cgroup.change_devices(old, new, &mut done.devices) {
-                // As when it was made: what may not restrict devices need not.
-                Err(error) if self.record().rootless && error.is_permission() => {
-                    done.told.push(Problem::warning(DEVICES, "", format!("ignored: {error}")));
-                }
-                changed => changed.map_err(|e| of_the_cgroup(&e))?,
-            }
+        if let Some((old, new)) = change.devices.as_ref().filter(|_| done.devices.is_some()) {
+            self.tolerated(cgroup.change_devices(old, new), done)?;
         }
         let mut record = self.record().clone();
         record.config.cgroups.set_resources(change.merged.stored.clone());
@@ -165,21 +180,40 @@ impl Container {
         Ok(())
     }
 
-    /// In reverse; returns what could not be taken back, in words.
-    fn take_back(&self, change: &Change, cgroup: &Cgroup, done: Done) -> Vec<String> {
-        let devices = done.devices.zip(change.devices.as_ref());
-        let devices = devices.and_then(|(undo, (_, new))| cgroup.revert_devices(undo, new));
-        let class = done.class.and_then(|before| rdt::change_back(&self.record().intel_rdt_path, &before));
-        let files = done.files.revert();
-        let manager = self.tell_manager(self.record().config.cgroups.resources()).err().map(|e| e.to_string());
-        devices.into_iter().chain(class).chain(files).chain(manager).collect()
+    /// As when it was made: who may not restrict devices need not, if he is not root.
+    fn tolerated<T: Default>(&self, result: Result<T, CgroupError>, done: &mut Done) -> Result<T, Error> {
+        match result {
+            Err(error) if self.record().rootless && error.is_permission() => {
+                done.told.push(Problem::warning(DEVICES, "", format!("ignored: {error}")));
+                Ok(T::default())
+            }
+            result => result.map_err(|e| of_the_cgroup(&e)),
+        }
     }
 
-    /// The place where systemd is told of limits (`SetUnitProperties`), before they are written, so that it does not write
-    /// its own over them later. Containers whose cgroup it has made are not made yet.
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the driver comes with systemd.rs")]
-    fn tell_manager(&self, _resources: &LinuxResources) -> Result<(), Error> {
-        Ok(())
+    /// In reverse, but that what systemd writes comes first; returns what could not be taken back, in words.
+    fn take_back(&self, change: &Change, cgroup: &Cgroup, done: &mut Done) -> Vec<String> {
+        let old = before(self.record().config.cgroups.resources(), &change.merged);
+        let manager = done.manager.then(|| self.tell_systemd(&old, change, &mut Vec::new()).err()).flatten();
+        let devices = done.devices.take().zip(change.devices.as_ref());
+        let devices = devices.and_then(|(undo, (_, new))| cgroup.revert_devices(undo, new));
+        let class = done.class.take().and_then(|before| rdt::change_back(&self.record().intel_rdt_path, &before));
+        let files = std::mem::take(&mut done.files).revert();
+        let manager = manager.map(|error| format!("systemd has the new limits: {error}"));
+        manager.into_iter().chain(devices).chain(class).chain(files).collect()
+    }
+
+    /// Before limits are written, so that systemd does not write its own over them later. Nothing if the cgroup is not its.
+    fn tell_systemd(&self, merged: &Merged, change: &Change, told: &mut Vec<Problem>) -> Result<(), Error> {
+        self.set_unit_properties(|manager| {
+            let mut problems = Vec::new();
+            let properties = properties(merged, &change.layout, &change.facts, manager, &mut problems);
+            if problems.iter().any(|p| p.level == Level::Error) {
+                return Err(Error::config(problems));
+            }
+            told.extend(problems);
+            Ok(properties)
+        })
     }
 }
 

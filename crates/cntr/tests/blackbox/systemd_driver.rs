@@ -424,3 +424,47 @@ fn killed_at_random_moments() {
         world.assert_clean();
     }
 }
+
+/// systemd and the files say the same after an update, also when it is refused, and whatever systemd reads anew.
+#[test]
+fn update() {
+    let Some(world) = World::new("exec sleep 1000") else { return };
+    if !v2() {
+        return skip("needs cgroup v2");
+    }
+    let pid = world.create();
+    world.verb(&["start"]).ok();
+    let (cgroup, unit) = (world.cgroup(pid), world.unit());
+    let seen = |asked: [&str; 3]| {
+        let files = ["memory.max", "pids.max", "cpu.max"].map(|file| read(cgroup.join(file)).trim_end().to_owned());
+        assert_eq!(files, asked);
+        let names = ["MemoryMax", "TasksMax"].map(|name| world.show(&unit, name));
+        assert_eq!(names, asked[..2]);
+    };
+    world.verb(&["update", "--memory", "128m", "--pids-limit", "60", "--cpu-quota", "30500"]).ok();
+    seen(["134217728", "60", "31000 100000"]);
+    assert_eq!(world.show(&unit, "CPUQuotaPerSecUSec"), "310ms", "as systemd rounds");
+    world.systemctl(&["daemon-reload"]);
+    seen(["134217728", "60", "31000 100000"]);
+    let file = world.sandbox.path("resources.json");
+    let update = |resources: Value| {
+        std::fs::write(&file, resources.to_string()).unwrap();
+        world.verb(&["update", "-r", &file.to_string_lossy()])
+    };
+    // the kernel refuses it, after systemd has been told of all
+    let out = update(
+        json!({ "memory": { "limit": 200 << 20 }, "pids": { "limit": 70 }, "unified": { "cgroup.max.depth": "x" } }),
+    )
+    .run();
+    assert!(out.code == Some(1) && out.stderr.contains("linux.resources.unified"), "{out:#?}");
+    seen(["134217728", "60", "31000 100000"]);
+    world.systemctl(&["daemon-reload"]);
+    seen(["134217728", "60", "31000 100000"]);
+    if world.uid == 0 {
+        let rare = json!({ "allow": true, "type": "c", "major": 1, "minor": 11, "access": "w" });
+        update(json!({ "devices": [{ "allow": false, "access": "rwm" }, rare] })).ok();
+        assert!(world.show(&unit, "DeviceAllow").contains("/dev/char/1:11 w"));
+    }
+    world.verb(&["delete", "--force"]).ok();
+    world.assert_clean();
+}

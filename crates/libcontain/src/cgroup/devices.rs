@@ -30,24 +30,30 @@ pub enum DeviceUndo {
 }
 
 impl Cgroup {
-    /// Puts the policy `new` in place of what is in force. `old` is what the container's record says; the kernel does not
-    /// show all of it. `undo` is filled before the first change.
+    /// What leads back to the rules that are in force. `old` is what the container's record says: the kernel does not show
+    /// all of it. `None`: there is nothing to restrict devices with.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub fn device_rules(&self, old: &Policy) -> Result<Option<DeviceUndo>> {
+        match (self.v1("devices"), self.v2()) {
+            (Some(member), _) => member.policy(old).map(|policy| Some(DeviceUndo::Policy(policy))),
+            (None, Some(member)) => Ok(Some(DeviceUndo::Program(member.programs()?.into_iter().next()))),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// Puts the policy `new` in place of what is in force.
     ///
     /// # Errors
     /// What the kernel refused.
-    pub fn change_devices(&self, old: &Policy, new: &Policy, undo: &mut Option<DeviceUndo>) -> Result<()> {
+    pub fn change_devices(&self, old: &Policy, new: &Policy) -> Result<()> {
         match (self.v1("devices"), self.v2()) {
-            (Some(member), _) => {
-                let now = member.policy(old)?;
-                *undo = Some(DeviceUndo::Policy(now.clone()));
-                self.follow(member, &now, new)
-            }
+            (Some(member), _) => member.policy(old).and_then(|now| self.follow(member, &now, new)),
             (None, Some(member)) => {
                 let program = new.program().map_err(|text| CgroupError::text(member.path.as_str(), text).at(AT))?;
                 let loaded = program.map(|program| bpf::load_device_program(&program.bytes())).transpose();
-                let loaded = loaded.map_err(|errno| member.bpf_failed(errno))?;
-                *undo = Some(DeviceUndo::Program(member.programs()?.into_iter().next()));
-                member.put_program(loaded.as_ref())
+                member.put_program(loaded.map_err(|errno| member.bpf_failed(errno))?.as_ref())
             }
             (None, None) => Ok(()),
         }

@@ -12,13 +12,18 @@ use super::{Cgroup, CgroupError, Member, dir};
 use crate::plan::cgroup::update::{Facts, undo};
 use crate::plan::cgroup::{How, Plan, Write};
 
-/// A write whose file was found and read.
-struct Prepared<'a> {
+/// Writes whose files were found and read: nothing has been written yet.
+#[derive(Debug)]
+pub struct Prepared<'a>(Vec<One<'a>>);
+
+#[derive(Debug)]
+struct One<'a> {
     member: &'a Member,
     write: &'a Write,
     file: &'a str,
     value: &'a str,
-    before: String,
+    /// `None`: it can be written only.
+    before: Option<String>,
 }
 
 /// What leads back.
@@ -57,44 +62,50 @@ impl Cgroup {
         }
     }
 
-    /// Writes the plan's values, without its device rules. What has been written is in `done`, also if it fails.
+    /// Finds and reads the files of the plan's values, without its device rules.
     ///
     /// # Errors
-    /// The first value that could not be set, with its place in the config.
-    pub fn change(&self, plan: &Plan, done: &mut Undo) -> Result<(), CgroupError> {
+    /// One is not there, and has to be.
+    pub fn prepare<'a>(&'a self, plan: &'a Plan) -> Result<Prepared<'a>, CgroupError> {
         let mut prepared = Vec::new();
         for write in &plan.writes {
             if let Some(member) = self.member(plan, write)? {
                 prepared.extend(member.prepare(write)?);
             }
         }
-        write_all(&prepared, done)
+        Ok(Prepared(prepared))
     }
 }
 
-fn write_all(prepared: &[Prepared<'_>], done: &mut Undo) -> Result<(), CgroupError> {
-    let mut again = Vec::new();
-    for one in prepared {
-        match one.write() {
-            Err(Errno::INVAL) if one.write.how == How::Again => again.push(one),
-            Err(errno) => return Err(one.explain(errno)),
-            Ok(undo) => {
-                done.steps.extend(undo);
-                if one.write.how == How::ReadBack {
-                    one.member.must_have_taken(one.write)?;
-                }
+impl Prepared<'_> {
+    /// What leads back to here, whoever writes to these files from now on.
+    #[must_use]
+    pub fn undo(&self) -> Undo {
+        Undo { steps: self.0.iter().flat_map(One::undo).collect() }
+    }
+
+    /// Writes the values.
+    ///
+    /// # Errors
+    /// The first that could not be set, with its place in the config.
+    pub fn write(&self) -> Result<(), CgroupError> {
+        let mut again = Vec::new();
+        for one in &self.0 {
+            match dir::write(&one.member.file(one.file), one.value) {
+                Err(Errno::INVAL) if one.write.how == How::Again => again.push(one),
+                Err(errno) => return Err(one.explain(errno)),
+                Ok(()) if one.write.how == How::ReadBack => one.member.must_have_taken(one.write)?,
+                Ok(()) => {}
             }
         }
+        let write = |one: &One<'_>| dir::write(&one.member.file(one.file), one.value).map_err(|e| one.explain(e));
+        again.into_iter().try_for_each(write)
     }
-    for one in again {
-        done.steps.extend(one.write().map_err(|errno| one.explain(errno))?);
-    }
-    Ok(())
 }
 
 impl Member {
     /// Finds the file and reads it. `None`: it is not there, and need not be.
-    fn prepare<'a>(&'a self, write: &'a Write) -> Result<Option<Prepared<'a>>, CgroupError> {
+    fn prepare<'a>(&'a self, write: &'a Write) -> Result<Option<One<'a>>, CgroupError> {
         let mut found = (write.file.as_str(), write.value.as_str(), self.read(&write.file));
         if let (Err(Errno::NOENT), How::Or(file, value)) = (&found.2, &write.how) {
             found = (file, value, self.read(file));
@@ -103,25 +114,25 @@ impl Member {
         match before {
             Err(Errno::NOENT) if write.how == How::IfPresent => Ok(None),
             Err(Errno::NOENT) => Err(self.explain(write, Errno::NOENT)),
-            // Some files can be written only (`memory.reclaim`), and some not be read just now.
-            before => Ok(Some(Prepared { member: self, write, file, value, before: before.unwrap_or_default() })),
+            before => Ok(Some(One { member: self, write, file, value, before: before.ok() })),
         }
     }
 }
 
-impl Prepared<'_> {
+impl One<'_> {
     fn explain(&self, errno: Errno) -> CgroupError {
         self.member.explain(&Write { file: self.file.into(), value: self.value.into(), ..self.write.clone() }, errno)
     }
 
-    /// Writes it, and says what leads back: the kernel gives an idle cgroup another weight, and does not remember the old.
-    fn write(&self) -> Result<Vec<(String, String, String)>, Errno> {
+    /// The kernel gives an idle cgroup another weight, and does not remember the old: that comes back after idle.
+    fn undo(&self) -> Vec<(String, String, String)> {
         let weight = if self.member.v2 { "cpu.weight" } else { "cpu.shares" };
         let weight = (self.file == "cpu.idle").then(|| self.member.read(weight).ok().map(|text| (weight, text)));
-        let path = self.member.file(self.file);
-        dir::write(&path, self.value)?;
         let weight = weight.flatten().map(|(file, text)| (self.member.file(file), text.clone(), text));
-        let own = undo(self.file, self.value, &self.before).map(|text| (path, self.before.clone(), text));
-        Ok(weight.into_iter().chain(own).collect())
+        let own = self.before.as_ref().and_then(|before| {
+            let text = undo(self.file, self.value, before)?;
+            Some((self.member.file(self.file), before.clone(), text))
+        });
+        weight.into_iter().chain(own).collect()
     }
 }

@@ -52,7 +52,6 @@ impl Container {
     ///
     /// # Errors
     /// systemd does not take them, and then none is set; or it does not answer.
-    #[expect(dead_code, reason = "for `update`, which comes with its own merge")]
     pub(crate) fn set_unit_properties(
         &self,
         properties: impl FnOnce(&Manager) -> Result<Vec<Property>, Error>,

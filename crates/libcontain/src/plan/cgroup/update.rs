@@ -208,19 +208,19 @@ pub fn dirs(paths: &BTreeMap<String, String>, layout: &Layout) -> Vec<Dir> {
     dirs
 }
 
-/// The writes of an update, without the device rules, for a container with these directories. With a manager of units it
-/// is one of systemd's, which is told before ([`properties`]) and rounds.
+/// The writes of an update, without the device rules, for a container with these directories. If
+/// systemd has made them, it is told before ([`properties`]), and rounds.
 pub fn plan(
     merged: &Merged,
     dirs: Vec<Dir>,
     layout: &Layout,
-    (facts, manager): (&Facts, Option<&Manager>),
+    (facts, by_systemd): (&Facts, bool),
     problems: &mut Vec<Problem>,
 ) -> Plan {
     let mut plan = Plan { dirs, ..Plan::default() };
     let mut written = merged.written.clone();
     complete_bandwidth(&mut written, facts);
-    if manager.is_some() {
+    if by_systemd {
         written = resources::as_systemd_rounds(&written);
     }
     resources::writes(&written, layout, &mut plan, problems);
@@ -245,6 +245,37 @@ pub fn properties(
     let mut written = merged.written.clone();
     complete_bandwidth(&mut written, facts);
     resources::properties(&written, layout, manager, problems)
+}
+
+/// What systemd is told if the update fails after all: of what was written, the old values, or what there is without any.
+#[must_use]
+pub fn before(old: &LinuxResources, merged: &Merged) -> Merged {
+    let mut back = merged.written.clone();
+    if let (Some(old), Some(mut now)) = (old.memory().or(Some(LinuxMemory::default())), *back.memory()) {
+        let either = now.limit().is_some() || now.swap().is_some();
+        let none = Some(-1).filter(|_| either);
+        now.set_limit(old.limit().or(none)).set_swap(old.swap().or(none.filter(|_| old.limit().is_none())));
+        now.set_reservation(old.reservation());
+        back.set_memory(Some(now));
+    }
+    if let Some(now) = back.cpu().clone() {
+        let mut all = old.cpu().clone().unwrap_or_default();
+        let bandwidth = now.quota().is_some() || now.period().is_some();
+        all.set_quota(all.quota().or(Some(-1).filter(|_| bandwidth)));
+        all.set_shares(all.shares().or(Some(1024).filter(|_| now.shares().is_some() || now.idle().is_some())));
+        back.set_cpu(Some(all));
+    }
+    if back.pids().is_some() {
+        back.set_pids(Some(old.pids().unwrap_or(limited(-1))));
+    }
+    if back.block_io().is_some() {
+        back.set_block_io(old.block_io().clone());
+    }
+    if back.devices().is_some() {
+        back.set_devices(Some(old.devices().clone().unwrap_or_default()));
+    }
+    back.set_unified(old.unified().clone());
+    Merged { stored: old.clone(), written: back, period_alone: false }
 }
 
 /// v2 has quota and period in one file: the one that nobody speaks about stays as the kernel has it.

@@ -184,7 +184,7 @@ fn paths(mode: Mode) -> BTreeMap<String, String> {
 fn planned(mode: Mode, old: &str, asked: &str, facts: &Facts) -> (Vec<String>, Vec<String>) {
     let (layout, mut problems) = (layout(mode), Vec::new());
     let merged = merge(&resources(old), &resources(asked));
-    let plan = plan(&merged, dirs(&paths(mode), &layout), &layout, (facts, None), &mut problems);
+    let plan = plan(&merged, dirs(&paths(mode), &layout), &layout, (facts, false), &mut problems);
     let line = |w: &Write| format!("{}={}", w.file, w.value);
     (plan.writes.iter().map(line).collect(), problems.iter().map(ToString::to_string).collect())
 }
@@ -333,7 +333,7 @@ fn a_period_alone_is_what_a_refusal_is_about() {
     ] {
         let (layout, mut problems) = (layout(Mode::V2), Vec::new());
         let merged = merge(&resources(old), &resources(asked));
-        let plan = plan(&merged, dirs(&paths(Mode::V2), &layout), &layout, (&facts, None), &mut problems);
+        let plan = plan(&merged, dirs(&paths(Mode::V2), &layout), &layout, (&facts, false), &mut problems);
         assert_eq!(plan.writes[0].at.to_string(), format!("linux.resources.cpu.{at}"), "{old} {asked}");
     }
 }
@@ -342,7 +342,7 @@ fn a_period_alone_is_what_a_refusal_is_about() {
 fn a_write_that_may_fail_for_now_is_marked() {
     let (layout, mut problems) = (layout(Mode::V1), Vec::new());
     let merged = merge(&LinuxResources::default(), &resources(r#"{"cpu":{"period":10000,"quota":3000}}"#));
-    let plan = plan(&merged, dirs(&paths(Mode::V1), &layout), &layout, (&Facts::default(), None), &mut problems);
+    let plan = plan(&merged, dirs(&paths(Mode::V1), &layout), &layout, (&Facts::default(), false), &mut problems);
     let how: Vec<(&str, &How)> = plan.writes.iter().map(|w| (w.file.as_str(), &w.how)).collect();
     assert_eq!(how, [("cpu.cfs_period_us", &How::Again), ("cpu.cfs_quota_us", &How::Must)]);
 }
@@ -359,7 +359,7 @@ fn a_manager_of_units_is_told() {
         let names: Vec<String> =
             properties(&merged, &layout, &facts, &manager, &mut problems).into_iter().map(|p| p.name).collect();
         let dirs = dirs(&paths(Mode::V2), &layout);
-        let plan = plan(&merged, dirs, &layout, (&facts, Some(&manager)), &mut problems);
+        let plan = plan(&merged, dirs, &layout, (&facts, true), &mut problems);
         assert_eq!(problems, []);
         (names, plan.writes.iter().map(|w| format!("{}={}", w.file, w.value)).collect::<Vec<_>>())
     };
@@ -371,4 +371,23 @@ fn a_manager_of_units_is_told() {
     assert_eq!(writes, ["cpu.max=10200 30000"], "34 % of the time");
     let (names, _) = told(r#"{"devices":[{"allow":true,"access":"rwm"}]}"#);
     assert!(names.iter().any(|name| name == "DevicePolicy"), "{names:?}");
+}
+
+#[test]
+fn a_manager_of_units_hears_of_the_old_values_again() {
+    for (old, asked, back) in [
+        (
+            "{}",
+            r#"{"memory":{"limit":5},"pids":{"limit":3}}"#,
+            r#"{"memory":{"limit":-1,"swap":-1},"pids":{"limit":-1}}"#,
+        ),
+        (r#"{"memory":{"limit":6}}"#, r#"{"memory":{"limit":5,"swap":7}}"#, r#"{"memory":{"limit":6}}"#),
+        (r#"{"memory":{"limit":6},"pids":{"limit":4}}"#, r#"{"pids":{"limit":3}}"#, r#"{"pids":{"limit":4}}"#),
+        ("{}", r#"{"cpu":{"quota":5000,"shares":3}}"#, r#"{"cpu":{"quota":-1,"shares":1024}}"#),
+        (r#"{"cpu":{"quota":1,"period":2}}"#, r#"{"cpu":{"quota":5000}}"#, r#"{"cpu":{"quota":1,"period":2}}"#),
+        ("{}", r#"{"devices":[{"allow":true,"access":"rwm"}]}"#, r#"{"devices":[]}"#),
+    ] {
+        let old = resources(old);
+        assert_eq!(before(&old, &merge(&old, &resources(asked))).written, resources(back), "{asked}");
+    }
 }
