@@ -441,9 +441,12 @@ fn acquire_one(
             let tree = open_tree(need, path, *recursive)?;
             idmapped::map(&tree, path, need.at, *mapped, users).map(|()| tree)
         }
-        Open::MappedFilesystem { source, fstype, data, attr, mapped } => {
+        Open::Filesystem { source, fstype, data, attr, mapped } => {
             let mount = idmapped::filesystem(need.at, fstype, source, data, *attr)?;
-            idmapped::map(&mount, source, need.at, *mapped, users).map(|()| mount)
+            if let Some(mapped) = mapped {
+                idmapped::map(&mount, source, need.at, *mapped, users)?;
+            }
+            Ok(mount)
         }
         Open::CgroupTree(index) => match open_tree(need, &CString::new(cgroup(*index)).unwrap_or_default(), false) {
             // A rootless container stays in the runtime's cgroup where none could be made, and sees that.

@@ -8,14 +8,18 @@ use std::ffi::CString;
 
 use oci_spec::runtime::{LinuxIdMapping, Mount};
 
-use super::libc_flag::{MS_DIRSYNC, MS_LAZYTIME, MS_MANDLOCK, MS_SYNCHRONOUS, NEWUSER};
+use super::libc_flag::{MS_DIRSYNC, MS_LAZYTIME, MS_MANDLOCK, MS_SYNCHRONOUS, NEWNS, NEWUSER};
 use super::mount_options::{Options, attr};
 use super::{Detached, Filesystem, Mapped, Open, Planner, Users, UsersFrom, idmap};
 use crate::error::At;
+use crate::plan::cgroup::Mode;
 
 /// Flags of a superblock as fsconfig(2) takes them.
 const SUPERBLOCK_WORDS: [(u64, &str); 4] =
     [(MS_SYNCHRONOUS, "sync"), (MS_DIRSYNC, "dirsync"), (MS_MANDLOCK, "mand"), (MS_LAZYTIME, "lazytime")];
+
+/// Types that are made of the namespaces of whoever mounts them, and of no device whatever their source is called.
+const NODEV: [&[u8]; 6] = [b"proc", b"sysfs", b"tmpfs", b"devpts", b"mqueue", b"overlay"];
 
 impl Planner<'_> {
     /// How the ids of a mount are translated, if they are. What is missing for it, check has told.
@@ -51,6 +55,7 @@ impl Planner<'_> {
 
     /// Has a file system made by the mount API of Linux 5.2, so that it can be mapped or filled before it is attached.
     pub(super) fn detach(&mut self, at: At, fs: &mut Filesystem, options: &Options, mapped: Option<Mapped>) {
+        let by_parent = mapped.is_some() || self.is_closed_disk(fs);
         let mut words: Vec<&[u8]> =
             SUPERBLOCK_WORDS.iter().filter(|(flag, _)| fs.flags & flag != 0).map(|(_, word)| word.as_bytes()).collect();
         let readonly = fs.flags & attr::RDONLY; // the same number as MS_RDONLY, which is not there if it comes late
@@ -62,12 +67,21 @@ impl Planner<'_> {
         }
         let data = self.text(at, words.join(&b','));
         let attr = options.set & !attr::RDONLY | readonly;
-        let made = mapped.map(|mapped| {
+        let made = by_parent.then(|| {
             let (source, fstype, data) = (fs.source.clone(), fs.fstype.clone(), data.clone());
-            self.need(at, Open::MappedFilesystem { source, fstype, data, attr, mapped })
+            self.need(at, Open::Filesystem { source, fstype, data, attr, mapped })
         });
         fs.data = if made.is_some() { CString::default() } else { data };
         fs.detached = Some(Detached { made, attr, copy_up: options.copy_up });
+    }
+
+    /// Whether this is a disk that init could not open: on v2 the device rules hold for it from its first moment, and they are
+    /// meant for the container. (On v1 init joins its cgroup later.) A mount namespace that is joined may have another device
+    /// of this name, and who is not privileged may mount none.
+    pub(super) fn is_closed_disk(&self, fs: &Filesystem) -> bool {
+        let disk = fs.source.to_bytes().starts_with(b"/dev/") && !NODEV.contains(&fs.fstype.to_bytes());
+        let v2 = self.host.cgroups.mode == Mode::V2 && self.host.is_privileged() && !self.host.user_namespace;
+        disk && v2 && self.ns.is_new(NEWNS) && !self.ns.has(NEWUSER)
     }
 }
 

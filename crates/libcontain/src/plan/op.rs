@@ -42,8 +42,8 @@ pub enum Open {
         /// How.
         mapped: Mapped,
     },
-    /// A new file system as a detached mount, with its ids mapped.
-    MappedFilesystem {
+    /// A new file system as a detached mount.
+    Filesystem {
         /// What mountinfo shows as source, or a device: host path.
         source: CString,
         /// Type.
@@ -52,8 +52,8 @@ pub enum Open {
         data: CString,
         /// `MOUNT_ATTR_*`.
         attr: u64,
-        /// How.
-        mapped: Mapped,
+        /// How its ids are mapped, if they are.
+        mapped: Option<Mapped>,
     },
     /// The container's own directory in the n-th hierarchy of the cgroup plan, as a detached mount.
     CgroupTree(usize),

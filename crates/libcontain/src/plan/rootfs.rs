@@ -245,7 +245,7 @@ impl Planner<'_> {
         mapped: Option<Mapped>,
     ) {
         let mut filesystem = self.new_filesystem(at, target, fstype, source, options);
-        if mapped.is_some() || options.copy_up {
+        if mapped.is_some() || options.copy_up || self.is_closed_disk(&filesystem) {
             self.detach(at, &mut filesystem, options, mapped);
         }
         self.step(at, Op::Filesystem(filesystem));

@@ -135,12 +135,12 @@ impl fmt::Display for Open {
             Open::MappedTree { path, recursive, mapped } => {
                 write!(f, "{} {}{mapped}", tree_word(*recursive), text(path))
             }
-            Open::MappedFilesystem { source, fstype, data, attr, mapped } => {
+            Open::Filesystem { source, fstype, data, attr, mapped } => {
                 write!(f, "mount {} {}", text(fstype), text(source))?;
                 for shown in [attributes(*attr), text(data)].iter().filter(|shown| !shown.is_empty()) {
                     write!(f, " {shown}")?;
                 }
-                write!(f, "{mapped}")
+                mapped.iter().try_for_each(|mapped| write!(f, "{mapped}"))
             }
             Open::CgroupTree(dir) => write!(f, "tree of cgroup directory {dir}"),
             Open::CgroupTasks(dir) => write!(f, "tasks of cgroup directory {dir}"),

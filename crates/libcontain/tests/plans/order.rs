@@ -1,6 +1,7 @@
 //! The order of the steps for real configs, and the proof that each fact about it can fail.
 
-use libcontain::plan::{Op, Plan, Request, plan};
+use libcontain::Host;
+use libcontain::plan::{Op, Open, Plan, Request, plan};
 use libcontain::spec::Spec;
 
 use crate::configs::{CONFIGS, config, config_on, request};
@@ -170,6 +171,20 @@ fn a_cgroup_tree_is_mounted_over_the_hosts() {
         mount["options"] = serde_json::json!([]);
     });
     assert_eq!(detached(&spec(&config)), [false]);
+}
+
+/// On v2 init is born under the device rules of the container, by which it may not open a disk that is mounted for it.
+#[test]
+fn a_disk_is_opened_outside_of_the_device_rules() {
+    let mut config = json(&config("bare"));
+    config["linux"]["namespaces"] = serde_json::json!([{ "type": "mount" }]);
+    config["mounts"] = serde_json::json!([{ "destination": "/mnt", "type": "ext4", "source": "/dev/sda1" }]);
+    let spec: Spec = serde_json::from_value(config).unwrap();
+    let by_parent = |host: &Host| {
+        let plan = plan(&request(), &spec, host).unwrap();
+        plan.needs.iter().any(|need| matches!(need.what, Open::Filesystem { mapped: None, .. }))
+    };
+    assert_eq!([v2(), hybrid(), user()].map(|host| by_parent(&host)), [true, false, false]);
 }
 
 #[test]
