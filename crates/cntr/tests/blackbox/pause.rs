@@ -225,7 +225,9 @@ fn a_cgroup_that_does_not_empty() {
         return;
     }
     let sandbox = made(View::Host, "true");
-    let dir = crate::support::verify_cgroup::directory(sandbox.pid(), "pids").expect("a pids controller");
+    let dir = crate::support::verify_cgroup::directory(sandbox.pid(), "pids")
+        .or_else(|| crate::support::verify_cgroup::directory(sandbox.pid(), ""))
+        .expect("a cgroup");
     let mut guest = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
     fs::write(dir.join("cgroup.procs"), guest.id().to_string()).unwrap();
     let out = sandbox.verb(&["delete", "--force"]).run();
@@ -266,5 +268,42 @@ fn crowds() {
             assert!(start.elapsed() < patience(10), "{own_pids} {script}: {:?}", start.elapsed());
             sandbox.assert_clean();
         }
+    }
+}
+
+/// `ps` lists what is in cgroups below and in either version's hierarchy; nobody is `null`.
+#[test]
+fn processes_wherever_they_are() {
+    if !root() {
+        return;
+    }
+    for view in [View::Host, View::V2] {
+        let sandbox = made(view, "sleep 1000 & sleep 1000 & exec sleep 1000");
+        sandbox.verb(&["start"]).ok();
+        let pids = || -> Vec<u32> {
+            let out = sandbox.cntr(&["ps", "--format", "json", &sandbox.id]).ok();
+            assert!(out.stderr.is_empty(), "{out:#?}");
+            serde_json::from_str::<Option<Vec<u32>>>(&out.stdout).unwrap().unwrap_or_default()
+        };
+        wait_for("three processes", || (pids().len() == 3).then_some(()));
+        let before = pids();
+        for dir in crate::support::leftovers::cgroups(&sandbox.id) {
+            // One goes two levels down, in each hierarchy.
+            let below = dir.join("a/b");
+            fs::create_dir_all(&below).unwrap();
+            for file in ["cpuset.cpus", "cpuset.mems"].iter().filter(|file| dir.join(file).exists()) {
+                let _ = fs::write(dir.join("a").join(file), read(dir.join(file)));
+                let _ = fs::write(below.join(file), read(dir.join(file)));
+            }
+            fs::write(below.join("cgroup.procs"), before[1].to_string()).unwrap();
+        }
+        assert_eq!(pids(), before, "{view:?}");
+        let table = sandbox.cntr(&["ps", &sandbox.id, "-e", "-o", "pid,args"]).ok().stdout;
+        assert!(table.lines().count() == 4 && table.lines().skip(1).all(|l| l.contains("sleep 1000")), "{table}");
+        sandbox.cntr(&["kill", &sandbox.id, "KILL"]).ok();
+        sandbox.wait_status("stopped");
+        assert_eq!(sandbox.cntr(&["ps", "--format", "json", &sandbox.id]).ok().stdout, "null\n");
+        assert_eq!(sandbox.cntr(&["ps", &sandbox.id, "-e", "-o", "pid"]).ok().stdout.trim(), "PID");
+        ended(&sandbox);
     }
 }
