@@ -231,10 +231,11 @@ fn a_cgroup_that_does_not_empty() {
     let mut guest = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
     fs::write(dir.join("cgroup.procs"), guest.id().to_string()).unwrap();
     let out = sandbox.verb(&["delete", "--force"]).run();
+    assert!(out.took < patience(20), "{:?}", out.took);
     let alive = guest.try_wait().unwrap().is_none();
     guest.kill().unwrap();
     guest.wait().unwrap();
-    let says = format!("unable to remove container's cgroup: process {} did not end within 10 s: rmdir ", guest.id());
+    let says = format!("unable to remove container's cgroup: process {} did not end: rmdir ", guest.id());
     assert!(out.code == Some(1) && out.stderr.contains(&says), "{out:#?}");
     assert!(alive);
     sandbox.verb(&["delete", "--force"]).ok();
