@@ -202,15 +202,11 @@ impl Runtime {
     fn ask_systemd(&self, host: &mut Host) -> Result<Driver, Error> {
         let user = host.euid != 0 || host.user_namespace;
         let mut driver = Driver { place: Place { user, bus: self.bus.clone(), limit: self.bus_limit }, systemd: None };
-        match self.driver {
-            CgroupDriver::Cgroupfs => host.manager = None,
-            CgroupDriver::Systemd if host.manager.is_none() => {
-                let tell = |failure| systemd::unreachable(&failure);
-                let mut systemd = driver.place.connect().map_err(tell)?;
-                host.manager = Some(systemd.manager().map_err(tell)?);
-                driver.systemd = Some(systemd);
-            }
-            CgroupDriver::Systemd => {}
+        // A host that was given says itself who makes its cgroups.
+        if self.driver == CgroupDriver::Systemd && host.manager.is_none() {
+            let mut systemd = driver.place.connect().map_err(|failure| systemd::unreachable(&failure))?;
+            host.manager = Some(systemd.manager().map_err(|failure| systemd::unreachable(&failure))?);
+            driver.systemd = Some(systemd);
         }
         Ok(driver)
     }

@@ -275,6 +275,27 @@ fn a_joined_pid_namespace_and_a_user_namespace() {
     world.assert_clean();
 }
 
+/// Root of a user namespace of an ordinary user's, as rootless Podman is: another number than the one that the bus knows.
+#[test]
+fn root_of_a_users_namespace() {
+    let Some(mut world) = World::new("exec sleep 1000") else { return };
+    if world.uid == 0 {
+        return skip("needs an ordinary user");
+    }
+    let cgroups_path = world.config["linux"]["cgroupsPath"].clone();
+    world.config = bundle::minimal(cgroups_path.as_str().unwrap(), "exec sleep 1000");
+    world.config["linux"]["resources"] = json!({ "pids": { "limit": 50 } });
+    world.write();
+    let within = |cmd: Cmd| cmd.wrapped(&["unshare", "-Urm"]);
+    within(world.verb(&["create"])).ok();
+    let pid = world.sandbox.pid();
+    assert!(read(format!("/proc/{pid}/cgroup")).trim_end().ends_with(&format!("/user.slice/{}", world.unit())));
+    assert_eq!(world.show(&world.unit(), "TasksMax"), "50");
+    within(world.verb(&["start"])).ok();
+    within(world.sandbox.verb(&["delete", "--force"])).ok();
+    world.assert_clean();
+}
+
 /// What the container may open, asked each time that `/tmp/go` is there.
 const DEVICES: &str = r"
     while :; do

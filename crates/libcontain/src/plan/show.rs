@@ -55,7 +55,8 @@ const MOUNT_FLAGS: [(u64, &str); 12] = [
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let old = self.spawn.old_clone;
-        let hybrid = self.cgroup.dirs.iter().find(|d| d.v2 && !old);
+        let born = |dir: &&super::cgroup::Dir| dir.v2 && !old && self.cgroup.unit.is_none();
+        let hybrid = self.cgroup.dirs.iter().find(born);
         write!(f, "spawn   {} {}", if old { "clone" } else { "clone3" }, namespaces(self.spawn.flags))?;
         if let Some(dir) = hybrid {
             write!(f, ", into cgroup {}", dir.absolute())?;

@@ -41,6 +41,9 @@ macro_rules! which {
 which! {
     oom_score: Op::OomScore(..),
     time_offsets: Op::TimeOffsets(..),
+    cgroup_gate: Op::Gate(Gate::Cgroup),
+    not_cgroup_gate: Op::Gate(Gate::Map | Gate::Network | Gate::Hooks) | Op::OomScore(..) | Op::Fork(..) | Op::SetNs(..)
+        | Op::Unshare(..) | Op::BecomeRoot { .. } | Op::Keyring(..) | Op::JoinCgroup { .. } | Op::AttachRoot { .. },
     map_gate: Op::Gate(Gate::Map),
     hooks_gate: Op::Gate(Gate::Hooks),
     all_cpus: Op::AllCpus,
@@ -149,6 +152,7 @@ fn paths(op: &Op) -> bool {
 
 /// The facts. A row is one of the table in contract.md 5.3.
 pub const RULES: &[Rule] = &[
+    rule("systemd takes the first process, and all that comes of it is in its cgroup", cgroup_gate, not_cgroup_gate),
     // 5.2, the stages before init: namespaces that are joined, maps, ids.
     rule("oom_score_adj needs the caller's privilege and /proc", oom_score, namespaces),
     rule("time offsets need a /proc that can be trusted and is ours", time_offsets, disowned),
