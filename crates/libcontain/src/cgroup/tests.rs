@@ -381,6 +381,20 @@ fn without_a_freezer_all_are_killed() {
     one.remove().unwrap();
 }
 
+/// On v1 the removal counts as one event more; the file of v2 says that it is gone, and not that nothing has happened: it
+/// polls as changed for ever.
+#[test]
+fn a_removed_cgroup_is_no_want_of_memory() {
+    let Some(place) = Place::new() else { return };
+    let cgroup = Cgroup::create(&place.plan("{}")).unwrap();
+    let Some(mut oom) = cgroup.watch_oom().unwrap() else { return eprintln!("skipped: nobody counts memory") };
+    assert_eq!(oom.happened(), Ok(false));
+    cgroup.remove().unwrap();
+    let told = crate::wait::polls(oom.as_fd(), oom.awaited(), Some(Duration::from_secs(5))).unwrap();
+    let expected = if matches!(oom, Oom::V1 { .. }) { Ok(false) } else { Err(Errno::NODEV) };
+    assert_eq!((told, oom.happened()), (true, expected));
+}
+
 /// Both freezers: that of v2 stands beside v1 on a hybrid machine.
 #[test]
 fn each_freezer_alone_freezes_and_kills() {
