@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::support::{Sandbox, View, bundle, patience, read, root, skip, wait_for};
+use crate::namespaces::{ordinary, ordinary_users_can_unshare, own_directories};
+use crate::support::{NOBODY, Sandbox, View, bundle, patience, read, root, skip, wait_for};
 
 fn made(view: View, script: &str) -> Sandbox {
     let sandbox = Sandbox::with_view(view);
@@ -307,4 +308,55 @@ fn processes_wherever_they_are() {
         assert_eq!(sandbox.cntr(&["ps", &sandbox.id, "-e", "-o", "pid"]).ok().stdout.trim(), "PID");
         ended(&sandbox);
     }
+}
+
+/// As above with v2's freezer, where SIGKILL needs no thaw; and without a pid namespace, where the cgroup is all there is.
+#[test]
+fn frozen_cgroups_below_keep_nobody_alive() {
+    if !root() {
+        return;
+    }
+    for view in [View::V2, View::Pids] {
+        let sandbox = Sandbox::with_view(view);
+        let mut config = bundle::minimal(&sandbox.cgroups_path(), "sleep 1000 & sleep 1000 & wait");
+        if view == View::Pids {
+            config["linux"]["namespaces"].as_array_mut().unwrap().retain(|n| n["type"] != "pid");
+        }
+        sandbox.write(&config);
+        sandbox.cntr(&["run", "--detach", "--bundle", &sandbox.bundle().to_string_lossy(), &sandbox.id]).ok();
+        // Where the container is frozen, and how.
+        let v1 = PathBuf::from("/sys/fs/cgroup/freezer").join(&sandbox.id);
+        let v1 = (view == View::Pids && v1.exists()).then_some(v1);
+        let (file, value) = if v1.is_some() { ("freezer.state", "FROZEN") } else { ("cgroup.freeze", "1") };
+        let found = crate::support::leftovers::cgroups(&sandbox.id);
+        let own = found.into_iter().find(|dir| v1.as_ref().map_or(dir.join(file).exists(), |v1| v1 == dir)).unwrap();
+        let pids = || read(own.join("cgroup.procs"));
+        wait_for("three processes", || (pids().lines().count() == 3).then_some(()));
+        let below = own.join("a/b");
+        fs::create_dir_all(&below).unwrap();
+        fs::write(below.join("cgroup.procs"), pids().lines().last().unwrap()).unwrap();
+        fs::write(below.join(file), value).unwrap();
+        let start = Instant::now();
+        ended(&sandbox);
+        assert!(start.elapsed() < patience(5), "{view:?}: {:?}", start.elapsed());
+    }
+}
+
+/// An ordinary user's container may have no cgroup at all.
+#[test]
+fn without_a_freezer_it_says_so() {
+    if !root() || !ordinary_users_can_unshare() {
+        return;
+    }
+    let sandbox = Sandbox::with_view(View::User(NOBODY));
+    own_directories(&sandbox, NOBODY);
+    sandbox.write(&ordinary(NOBODY, "sleep 1000"));
+    sandbox.verb(&["create"]).ok();
+    if read(format!("/proc/{}/cgroup", sandbox.pid())).contains(&sandbox.id) {
+        skip("nobody has cgroups here");
+    } else {
+        refused(&sandbox, "pause", "freezer not supported: the container has no cgroup that could be frozen");
+        assert_eq!(sandbox.status(), "created");
+    }
+    ended(&sandbox);
 }

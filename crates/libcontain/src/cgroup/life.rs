@@ -143,7 +143,8 @@ impl Cgroup {
         {
             let empty = self.empties(deadline).unwrap_or(false);
             if !empty || Instant::now() > *last.get_or_insert_with(|| Instant::now() + NEARLY_GONE) {
-                let text = format!("unable to remove container's cgroup: {} did not end", self.who_lives());
+                let (who, seconds) = (self.who_lives(), limit.as_secs());
+                let text = format!("unable to remove container's cgroup: {who} did not end within {seconds} s");
                 return result.map_err(|error| error.because(text));
             }
             std::thread::yield_now();

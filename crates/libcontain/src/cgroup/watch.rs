@@ -112,7 +112,7 @@ impl Oom {
         }
     }
 
-    /// Whether it has happened since this was asked last.
+    /// Whether it has happened since this was asked last. ENODEV: a v2 cgroup is gone.
     pub fn happened(&mut self) -> Result<bool> {
         match self {
             Oom::V1 { events, control } => {
@@ -124,13 +124,10 @@ impl Oom {
                 let removed = u64::from(!dir::exists(control));
                 Ok(u64::from_ne_bytes(counter) > removed)
             }
-            Oom::V2 { events, kills: before } => match events.text() {
-                Err(Errno::NODEV) => Ok(false),
-                text => {
-                    let now = kills(&text?);
-                    Ok(std::mem::replace(before, now) < now)
-                }
-            },
+            Oom::V2 { events, kills: before } => {
+                let now = kills(&events.text()?);
+                Ok(std::mem::replace(before, now) < now)
+            }
         }
     }
 }

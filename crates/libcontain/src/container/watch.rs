@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
 
 use super::{Container, Status};
 use crate::cgroup::{Cgroup, CgroupError, Events, Oom};
@@ -119,8 +120,15 @@ impl Watch {
     }
 
     fn has_oom(&mut self) -> Result<bool, Error> {
-        let happened = self.oom.as_mut().map_or(Ok(false), Oom::happened);
-        happened.map_err(|e| Error::os("reading out-of-memory events", e))
+        let Some(oom) = &mut self.oom else { return Ok(false) };
+        match oom.happened() {
+            // The cgroup is gone, and its file polls as changed for ever.
+            Err(Errno::NODEV) => {
+                self.oom = None;
+                Ok(false)
+            }
+            happened => happened.map_err(|e| Error::os("reading out-of-memory events", e)),
+        }
     }
 
     fn poll(&self, limit: Option<Duration>, output: Option<BorrowedFd<'_>>) -> rustix::io::Result<Ready> {
