@@ -163,6 +163,14 @@ fn a_life() {
     }
     world.verb(&["start"]).ok();
     assert_eq!(world.sandbox.status(), "running");
+    if v2() {
+        world.verb(&["update", "--pids-limit", "40"]).ok();
+        world.systemctl(&["daemon-reload"]);
+        assert_eq!(
+            (world.show(&unit, "TasksMax"), read(world.cgroup(pid).join("pids.max"))),
+            ("40".into(), "40\n".into())
+        );
+    }
     world.verb(&["kill"]).args(&["KILL"]).ok();
     world.sandbox.wait_status("stopped");
     world.verb(&["delete"]).ok();
