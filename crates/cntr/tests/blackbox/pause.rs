@@ -236,7 +236,7 @@ fn a_cgroup_that_does_not_empty() {
     let alive = guest.try_wait().unwrap().is_none();
     guest.kill().unwrap();
     guest.wait().unwrap();
-    let says = format!("unable to remove container's cgroup: process {} did not end: rmdir ", guest.id());
+    let says = format!("unable to remove container's cgroup: process {} did not end within 10 s: rmdir ", guest.id());
     assert!(out.code == Some(1) && out.stderr.contains(&says), "{out:#?}");
     assert!(alive);
     sandbox.verb(&["delete", "--force"]).ok();
