@@ -421,12 +421,12 @@ impl Container {
     pub fn kill(&self, signal: i32) -> Result<(), Error> {
         let not_running = || Error::new(Kind::NotRunning, "container not running");
         let status = self.status()?;
-        let others = || status == Status::Stopped && self.has_successor();
-        if signal == libc::SIGKILL && !self.record.has_private_pid_namespace() && !self.pids()?.is_empty() && !others()
-        {
+        // Who has the cgroup now may have paused it, and then its status is not that of this container.
+        let foreign = !self.is_alive() && self.has_successor();
+        if signal == libc::SIGKILL && !self.record.has_private_pid_namespace() && !foreign && !self.pids()?.is_empty() {
             return self.cgroup().kill_all().map_err(|e| Error::new(Kind::Os, e.to_string()));
         }
-        if status == Status::Stopped {
+        if status == Status::Stopped || foreign {
             return Err(not_running());
         }
         let init = self.find_init().ok_or_else(not_running)?;
@@ -495,7 +495,8 @@ impl Container {
 
     /// SIGKILL, and the wait for its effect, without sleeping.
     fn kill_init_and_wait(&self) -> Result<(), Error> {
-        let Some(init) = self.find_init() else { return Ok(()) };
+        // With a dead one it may be somebody else's cgroup by now that is thawed.
+        let Some(init) = self.find_init().filter(|_| self.is_alive()) else { return Ok(()) };
         let _ = init.signal(libc::SIGKILL);
         let _ = self.cgroup().thaw_to_die();
         match init.ends(DEATH) {
