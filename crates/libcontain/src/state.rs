@@ -34,6 +34,8 @@ pub(crate) const NOTIFY_DIR: &str = "notify";
 const STATE: &str = "state.json";
 const CREATING: &str = "creating.json";
 const OWNING: &str = "creating.owned.json";
+/// How often a directory is emptied before that is given up: from an update a file comes into it once.
+const TRIES: u32 = 3;
 
 /// `state.json`.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
@@ -401,16 +403,16 @@ impl StateDir {
         Ok(rustix::fs::fstat(&self.fd)?.st_uid)
     }
 
-    /// Removes the directory and what is in it: files, mostly one, and perhaps the notify directory.
+    /// Removes the directory and what is in it: files, mostly one, and perhaps the notify directory. An update that is under
+    /// way may put its file there in between.
     pub fn remove(&self) -> Result<(), Error> {
         let _ = rustix::fs::unlinkat(&self.fd, STATE, AtFlags::empty());
-        let removed = match rustix::fs::rmdir(&self.path) {
-            Err(rustix::io::Errno::NOTEMPTY | rustix::io::Errno::EXIST) => {
-                self.remove_files()?;
-                rustix::fs::rmdir(&self.path)
-            }
-            result => result,
-        };
+        let mut removed = rustix::fs::rmdir(&self.path);
+        for _ in 0..TRIES {
+            let Err(rustix::io::Errno::NOTEMPTY | rustix::io::Errno::EXIST) = removed else { break };
+            self.remove_files()?;
+            removed = rustix::fs::rmdir(&self.path);
+        }
         match removed {
             Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
             Err(errno) => Err(Error::os(format_args!("rmdir {}", self.path.display()), errno)),
