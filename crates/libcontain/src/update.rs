@@ -16,7 +16,7 @@ use crate::bundle;
 use crate::cgroup::{self, Cgroup, CgroupError, DeviceUndo, Undo};
 use crate::container::{Container, Status};
 use crate::error::{At, Error, Kind, Level, Problem};
-use crate::plan::cgroup::update::{Facts, Merged, before, changes_devices, dirs, merge, plan, properties};
+use crate::plan::cgroup::update::{Facts, Merged, before, dirs, merge, plan, properties};
 use crate::plan::cgroup::{Layout, Plan};
 use crate::plan::devices::{Policy, policy};
 use crate::plan::rdt::schemata;
@@ -33,7 +33,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Update {
     /// In the form and units of the config's `linux.resources`. 0 is "not set" for limits of memory, for shares, quota,
     /// period and weights, and -1 "no limit" for limits of memory, quota and the number of tasks. Lists for devices, page
-    /// sizes and interfaces change the items that they name; `devices` replaces all rules of the config, unless it is empty.
+    /// sizes and interfaces change the items that they name; `devices` replaces all rules of the config, unless it is empty
+    /// or says the same.
     pub resources: LinuxResources,
     /// New lines of the class of service for L3 cache, such as `L3:0=ff;1=f`.
     pub l3_cache_schema: Option<String>,
@@ -135,21 +136,14 @@ impl Container {
 
     fn plan_update(&self, asked: &Update, cgroup: &Cgroup, layout: &Layout, problems: &mut Vec<Problem>) -> Change {
         let old = self.record().config.cgroups.resources();
-        let merged = merge(old, &asked.resources);
+        let mut merged = merge(old, &asked.resources);
+        let devices = new_rules(old, &merged, problems);
+        if devices.is_none() {
+            merged.written.set_devices(None);
+        }
         let dirs = dirs(&self.record().cgroup_paths, layout);
         let (facts, by_systemd) = (cgroup.facts(), self.record().unit.is_some());
         let plan = plan(&merged, dirs, layout, (&facts, by_systemd), problems);
-        let devices = changes_devices(&asked.resources).then(|| {
-            // Its problems were told when the container was made.
-            let rules = |r: &LinuxResources, problems: &mut Vec<Problem>| {
-                policy(r.devices().as_deref().unwrap_or_default(), problems)
-            };
-            let devices = (rules(old, &mut Vec::new()), rules(&merged.stored, problems));
-            if let Err(text) = devices.1.program() {
-                problems.push(Problem::error(DEVICES, "", text));
-            }
-            devices
-        });
         let schemata = asked.schemata();
         if !schemata.is_empty() && self.record().intel_rdt_path.is_empty() {
             let text = "updating a non-existent Intel RDT configuration is not supported";
@@ -193,7 +187,7 @@ impl Container {
 
     /// In reverse, but that what systemd writes comes first; returns what could not be taken back, in words.
     fn take_back(&self, change: &Change, cgroup: &Cgroup, done: &mut Done) -> Vec<String> {
-        let old = before(self.record().config.cgroups.resources(), &change.merged);
+        let old = before(self.record().config.cgroups.resources(), &change.merged, &change.facts);
         let manager = done.manager.then(|| self.tell_systemd(&old, change, &mut Vec::new()).err()).flatten();
         let devices = done.devices.take().zip(change.devices.as_ref());
         let devices = devices.and_then(|(undo, (_, new))| cgroup.revert_devices(undo, new));
@@ -224,6 +218,20 @@ impl Update {
         rdt.set_l3_cache_schema(self.l3_cache_schema.clone()).set_mem_bw_schema(self.mem_bw_schema.clone());
         schemata(&rdt)
     }
+}
+
+/// The device rules of before and those that take their place. `None`: they say the same. Kubernetes passes all of the
+/// config's rules to change a number of CPUs, and what a hook of the container has allowed besides them has to stay.
+fn new_rules(old: &LinuxResources, merged: &Merged, problems: &mut Vec<Problem>) -> Option<(Policy, Policy)> {
+    merged.written.devices().as_ref()?;
+    let rules =
+        |r: &LinuxResources, problems: &mut Vec<Problem>| policy(r.devices().as_deref().unwrap_or_default(), problems);
+    // The problems of the old ones were told when the container was made.
+    let (old, new) = (rules(old, &mut Vec::new()), rules(&merged.stored, problems));
+    if let Err(text) = new.program() {
+        problems.push(Problem::error(DEVICES, "", text));
+    }
+    (!old.is_same(&new)).then_some((old, new))
 }
 
 fn of_the_cgroup(error: &CgroupError) -> Error {

@@ -186,6 +186,26 @@ fn what_is_denied_is_refused_and_what_is_allowed_works() {
     }
 }
 
+/// Kubernetes passes the whole config to change a number of CPUs: what a hook has allowed besides its rules stays allowed.
+#[test]
+fn the_same_rules_again_change_nothing() {
+    for view in VIEWS {
+        let Some(world) = World::new(view, "sleep 1000") else { return };
+        let rules = json!([rule(false, "a", None, "rwm")]);
+        let hooked = world.v1;
+        if hooked {
+            fs::write(world.dir().join("devices.allow"), "c 1:11 w").unwrap();
+        }
+        world.update(&rules);
+        assert_eq!(world.opens(&world.dir()), hooked, "{view:?}: the same");
+        world.update(&json!([{ "allow": false, "access": "mwr" }]));
+        assert_eq!(world.opens(&world.dir()), hooked, "{view:?}: the same in other words");
+        world.update(&json!([deny_all(), rule(true, "c", Some((1, Some(11))), "r")]));
+        assert!(!world.opens(&world.dir()), "{view:?}: others");
+        world.done();
+    }
+}
+
 /// v1 forgets the exceptions with the default: nobody runs meanwhile.
 #[test]
 fn from_one_default_to_the_other() {

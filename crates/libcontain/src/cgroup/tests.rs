@@ -571,6 +571,31 @@ fn rootless_goes_without_what_it_may_not_make() {
     }
 }
 
+/// Below half a CPU neither the old quota nor the old period fits the other's new value, one way or the other.
+#[test]
+fn what_was_written_in_two_rounds_goes_back() {
+    let Some(place) = Place::new() else { return };
+    let bandwidth = |quota: u32, period: u32| format!(r#"{{"cpu":{{"quota":{quota},"period":{period}}}}}"#);
+    let half = bandwidth(50_000, 100_000);
+    let made = ["/c", "/c/d"].map(|below| {
+        let plan = place.plan_at(below, &half);
+        let cgroup = Cgroup::create(&plan).unwrap();
+        cgroup.apply(&plan).unwrap();
+        cgroup
+    });
+    let Some(cpu) = made[1].v1("cpu") else { return eprintln!("skipped: needs the v1 controller cpu") };
+    let now = || ["cpu.cfs_quota_us", "cpu.cfs_period_us"].map(|file| cpu.read(file).unwrap());
+    for other in [bandwidth(3_000, 10_000), bandwidth(400_000, 1_000_000)] {
+        let mut plan = place.plan_at("/c/d", &other);
+        plan.writes.retain(|write| write.file.starts_with("cpu."));
+        let prepared = made[1].prepare(&plan).unwrap();
+        let undo = prepared.undo();
+        prepared.write().unwrap();
+        assert_ne!(now(), ["50000", "100000"], "{other}");
+        assert_eq!((undo.revert(), now()), (vec![], ["50000", "100000"].map(str::to_owned)), "{other}");
+    }
+}
+
 /// A device program on a hybrid machine's v2 cgroup, where nothing else restricts devices.
 #[test]
 fn the_device_program_denies() {

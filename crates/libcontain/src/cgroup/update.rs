@@ -34,17 +34,19 @@ pub struct Undo {
 }
 
 impl Undo {
-    /// Has every file say again what it said before; what failed at that, in words.
+    /// Has every file say again what it said before; what failed at that, in words. What was written in another order, as
+    /// the kernel took it ([`How::Again`]), does not go back in one go.
     #[must_use]
     pub fn revert(self) -> Vec<String> {
-        let back = |(path, before, text): (String, String, String)| {
-            if dir::read(&path).is_ok_and(|now| now == before) {
+        let back = |(path, before, text): &(String, String, String)| {
+            if dir::read(path).is_ok_and(|now| now == *before) {
                 return None;
             }
-            let failed = dir::write(&path, &text).err()?;
-            Some(format!("{path} stays changed: {}", CgroupError::call(path.as_str(), "write", failed).of(&text)))
+            let failed = dir::write(path, text).err()?;
+            Some(format!("{path} stays changed: {}", CgroupError::call(path.as_str(), "write", failed).of(text)))
         };
-        self.steps.into_iter().rev().filter_map(back).collect()
+        let refused: Vec<_> = self.steps.iter().rev().filter(|step| back(step).is_some()).collect();
+        refused.into_iter().filter_map(back).collect()
     }
 }
 
@@ -58,8 +60,15 @@ impl Cgroup {
             limit_with_swap: number(read(self.v1("memory"), "memory.memsw.limit_in_bytes")),
             usage: number(read(self.v2(), "memory.current")),
             swap_usage: number(read(self.v2(), "memory.swap.current")),
-            bandwidth: read(self.v2(), "cpu.max"),
+            bandwidth: self.bandwidth(),
+            tasks: read(self.v1("pids").or(self.v2()), "pids.max"),
         }
+    }
+
+    fn bandwidth(&self) -> Option<String> {
+        let Some(member) = self.v1("cpu") else { return self.v2()?.read("cpu.max").ok() };
+        let read = |file: &str| member.read(file).ok();
+        Some(format!("{} {}", read("cpu.cfs_quota_us")?, read("cpu.cfs_period_us")?))
     }
 
     /// Finds and reads the files of the plan's values, without its device rules.

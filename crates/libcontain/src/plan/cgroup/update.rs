@@ -42,8 +42,22 @@ pub struct Facts {
     pub usage: Option<u64>,
     /// v2: swap in use, in bytes.
     pub swap_usage: Option<u64>,
-    /// v2: `cpu.max`, a quota or `max`, and a period.
+    /// A quota, or `max` or -1 for none, and a period: `cpu.max` of v2.
     pub bandwidth: Option<String>,
+    /// The most tasks, or `max`.
+    pub tasks: Option<String>,
+}
+
+impl Facts {
+    /// Quota and period, as the config has them.
+    fn bandwidth(&self) -> Option<(i64, u64)> {
+        let (quota, period) = self.bandwidth.as_deref()?.split_once(' ')?;
+        Some((unlimited_or(quota)?, period.parse().ok()?))
+    }
+}
+
+fn unlimited_or(text: &str) -> Option<i64> {
+    if text == "max" { Some(-1) } else { text.parse().ok() }
 }
 
 /// Joins what is asked for with what there was. What is absent stays as it was, except for the CPUs and memory nodes,
@@ -84,18 +98,13 @@ pub fn merge(old: &LinuxResources, asked: &LinuxResources) -> Merged {
         stored.set_rdma(Some(all));
     }
     stored.set_unified(asked.unified().clone());
-    if changes_devices(asked) {
+    // An empty list of rules is none: engines send it with each update.
+    if asked.devices().as_ref().is_some_and(|rules| !rules.is_empty()) {
         stored.set_devices(asked.devices().clone());
     } else {
         written.set_devices(None);
     }
     merged
-}
-
-/// An empty list of rules is none: engines send it with each update.
-#[must_use]
-pub fn changes_devices(asked: &LinuxResources) -> bool {
-    asked.devices().as_ref().is_some_and(|rules| !rules.is_empty())
 }
 
 fn limited(limit: i64) -> LinuxPids {
@@ -248,8 +257,9 @@ pub fn properties(
 }
 
 /// What systemd is told if the update fails after all: of what was written, the old values, or what there is without any.
+/// What an update before this one has had the record forget, the kernel has told.
 #[must_use]
-pub fn before(old: &LinuxResources, merged: &Merged) -> Merged {
+pub fn before(old: &LinuxResources, merged: &Merged, facts: &Facts) -> Merged {
     let mut back = merged.written.clone();
     if let (Some(old), Some(mut now)) = (old.memory().or(Some(LinuxMemory::default())), *back.memory()) {
         let either = now.limit().is_some() || now.swap().is_some();
@@ -261,12 +271,17 @@ pub fn before(old: &LinuxResources, merged: &Merged) -> Merged {
     if let Some(now) = back.cpu().clone() {
         let mut all = old.cpu().clone().unwrap_or_default();
         let bandwidth = now.quota().is_some() || now.period().is_some();
-        all.set_quota(all.quota().or(Some(-1).filter(|_| bandwidth)));
+        if bandwidth && all.quota().is_none() {
+            let (quota, period) = facts.bandwidth().map_or((-1, None), |(quota, period)| (quota, Some(period)));
+            let period = all.period().or(period);
+            all.set_quota(Some(quota)).set_period(period);
+        }
         all.set_shares(all.shares().or(Some(1024).filter(|_| now.shares().is_some() || now.idle().is_some())));
         back.set_cpu(Some(all));
     }
     if back.pids().is_some() {
-        back.set_pids(Some(old.pids().unwrap_or(limited(-1))));
+        let told = || facts.tasks.as_deref().and_then(unlimited_or).unwrap_or(-1);
+        back.set_pids(Some(old.pids().unwrap_or_else(|| limited(told()))));
     }
     if back.block_io().is_some() {
         back.set_block_io(old.block_io().clone());
@@ -278,13 +293,14 @@ pub fn before(old: &LinuxResources, merged: &Merged) -> Merged {
     Merged { stored: old.clone(), written: back, period_alone: false }
 }
 
-/// v2 has quota and period in one file: the one that nobody speaks about stays as the kernel has it.
+/// v2 has quota and period in one file, and systemd in one number: the one that nobody speaks about stays as the kernel
+/// has it.
 fn complete_bandwidth(written: &mut LinuxResources, facts: &Facts) {
-    let Some((quota, period)) = facts.bandwidth.as_deref().and_then(|text| text.split_once(' ')) else { return };
+    let Some((quota, period)) = facts.bandwidth() else { return };
     let Some(mut cpu) = written.cpu().clone() else { return };
     match (cpu.quota().filter(|n| *n != 0), cpu.period().filter(|n| *n != 0)) {
-        (None, Some(_)) => cpu.set_quota(if quota == "max" { Some(-1) } else { quota.parse().ok() }),
-        (Some(_), None) => cpu.set_period(period.parse().ok()),
+        (None, Some(_)) => cpu.set_quota(Some(quota)),
+        (Some(_), None) => cpu.set_period(Some(period)),
         _ => return,
     };
     written.set_cpu(Some(cpu));

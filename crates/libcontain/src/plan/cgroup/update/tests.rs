@@ -388,6 +388,35 @@ fn a_manager_of_units_hears_of_the_old_values_again() {
         ("{}", r#"{"devices":[{"allow":true,"access":"rwm"}]}"#, r#"{"devices":[]}"#),
     ] {
         let old = resources(old);
-        assert_eq!(before(&old, &merge(&old, &resources(asked))).written, resources(back), "{asked}");
+        let back = resources(back);
+        assert_eq!(before(&old, &merge(&old, &resources(asked)), &Facts::default()).written, back, "{asked}");
+    }
+}
+
+/// Of what an update has had the record forget, the kernel knows: systemd would lift a limit otherwise, now or when it is
+/// loaded again.
+#[test]
+fn a_manager_of_units_lifts_no_limit_that_was_forgotten() {
+    let manager = Manager { version: 257, control_group: "/".into(), user: false };
+    for (mode, bandwidth) in [(Mode::V1, "50000 200000"), (Mode::V2, "50000 200000"), (Mode::V1, "-1 200000")] {
+        let facts = Facts { bandwidth: Some(bandwidth.into()), tasks: Some("77".into()), ..Facts::default() };
+        let quota = bandwidth.split_once(' ').unwrap().0;
+        let (layout, mut problems) = (layout(mode), Vec::new());
+        let old = merge(&resources(r#"{"cpu":{"quota":50000,"period":200000},"pids":{"limit":77}}"#), &resources("{}"));
+        let merged = merge(&old.stored, &resources(r#"{"cpu":{"period":100000},"pids":{"limit":5}}"#));
+        let told = |merged: &Merged, problems: &mut Vec<Problem>| -> Vec<String> {
+            let told = properties(merged, &layout, &facts, &manager, problems);
+            told.iter().map(|p| format!("{}={:?}", p.name, p.value)).collect()
+        };
+        let of_a_second = |n: &str| format!("CPUQuotaPerSecUSec=U64({n})");
+        let has =
+            |list: &[String], line: String| assert!(list.contains(&line), "{mode:?} {bandwidth}: {line} in {list:?}");
+        let none = u64::MAX.to_string();
+        let unlimited = quota == "-1";
+        has(&told(&merged, &mut problems), of_a_second(if unlimited { &none } else { "500000" }));
+        let back = told(&before(&old.stored, &merged, &facts), &mut problems);
+        has(&back, of_a_second(if unlimited { &none } else { "250000" }));
+        has(&back, "TasksMax=U64(77)".to_owned());
+        assert_eq!(problems, []);
     }
 }
