@@ -153,7 +153,10 @@ impl Watch {
         // Read in any case, or it polls as changed for ever.
         let populated = self.events.as_ref().map(|events| events.says("populated 1"));
         match populated {
-            Some(Ok(true)) => return Ok(false),
+            Some(Ok(true)) => {
+                self.left.clear(); // who ended among them would be told for ever
+                return Ok(false);
+            }
             Some(Err(_)) => self.events = None, // gone
             _ => {}
         }
