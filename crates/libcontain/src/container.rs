@@ -547,9 +547,8 @@ impl Container {
             // Mostly nobody is left in there, and it can just go.
             Claim::Ours | Claim::Remains if cgroup.remove_now().is_ok() => Ok(()),
             // With a pid namespace of its own all of it died with init: others are another container's in the same cgroup.
-            Claim::Ours if self.record.has_private_pid_namespace() || self.has_successor() => {
-                cgroup.remove().map_err(|e| os(&e))
-            }
+            Claim::Ours if self.record.has_private_pid_namespace() => cgroup.remove().map_err(|e| os(&e)),
+            Claim::Ours | Claim::Remains if self.has_successor() => cgroup.remove().map_err(|e| os(&e)),
             Claim::Ours | Claim::Remains => {
                 if !cgroup.pids().unwrap_or_default().is_empty() {
                     cgroup.kill_all().map_err(|e| os(&e))?;

@@ -246,6 +246,27 @@ fn of_a_container_that_stopped() {
     }
 }
 
+/// A `create` that was killed has left a cgroup without anybody in it, which another container was given since then.
+#[test]
+fn of_a_create_that_died() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    sandbox.write(&limited(&sandbox, &sandbox.cgroups_path()));
+    sandbox.verb(&["create"]).ok();
+    let remains = format!("{}-remains", sandbox.id);
+    let dir = sandbox.state_root().join(&remains);
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::copy(sandbox.state_dir().join("state.json"), dir.join("creating.owned.json")).unwrap();
+    let out = sandbox.cntr(&["delete", "--force", &remains]).run();
+    assert_eq!(sandbox.status(), "created", "{out:#?}");
+    assert!(out.code == Some(1) && out.stderr.contains("unable to remove container's cgroup"), "{out:#?}");
+    sandbox.verb(&["delete", "--force"]).ok();
+    sandbox.cntr(&["delete", "--force", &remains]).ok();
+    sandbox.assert_clean();
+}
+
 /// Empty, and another user's: he could kill what is in it.
 #[test]
 fn of_another_user() {
