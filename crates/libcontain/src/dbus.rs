@@ -11,7 +11,7 @@
 //! drops what is sent all the same.
 
 use std::fmt;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -127,6 +127,11 @@ impl Connection {
             }
         }
         Err(last)
+    }
+
+    /// Whether whoever listens has a number in our pid namespace. Without one, ours mean other processes to it.
+    pub fn shares_pids(&self) -> bool {
+        crate::sys::peer_pid(self.socket.as_fd()) != Ok(0)
     }
 
     fn introduce(&mut self, place: &str) -> Result<()> {
