@@ -387,13 +387,12 @@ fn plan_prints_steps_and_does_nothing() {
 fn systemd_is_looked_for() {
     let place = Place::new();
     place.bundle("b", "true");
-    let got = place.run("--systemd-cgroup create -b b a");
-    let expected = if Path::new("/run/systemd/system").is_dir() {
-        "runc create failed: --systemd-cgroup: not implemented yet"
-    } else {
-        "runc create failed: systemd not running on this host, cannot use systemd cgroups manager"
-    };
-    assert_eq!((message(&got).as_str(), got.code), (expected, Some(1)));
+    // Where there is one, the black-box tests ask it.
+    if !Path::new("/run/systemd/system").is_dir() {
+        let got = place.run("--systemd-cgroup create -b b a");
+        let missing = "runc create failed: systemd not running on this host, cannot use systemd cgroups manager";
+        assert_eq!((message(&got).as_str(), got.code), (missing, Some(1)));
+    }
     // Callers pass the option to every command.
     assert_eq!(place.run("--systemd-cgroup delete -f a").code, Some(0));
 }

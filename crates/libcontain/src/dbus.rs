@@ -11,7 +11,7 @@
 //! drops what is sent all the same.
 
 use std::fmt;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -129,6 +129,11 @@ impl Connection {
         Err(last)
     }
 
+    /// Whether whoever listens has a number in our pid namespace. Without one, ours mean other processes to it.
+    pub fn shares_pids(&self) -> bool {
+        crate::sys::peer_pid(self.socket.as_fd()) != Ok(0)
+    }
+
     fn introduce(&mut self, place: &str) -> Result<()> {
         let awaited = format!("an answer of {place}");
         self.write(GREETING, &awaited)?;
@@ -229,8 +234,8 @@ impl Connection {
         }
     }
 
-    /// Reads the next message. A reply that somebody waits for is put aside, a signal is returned, all else is dropped: other
-    /// clients of the bus may send us whatever they like.
+    /// Reads the next message. A reply that somebody waits for is put aside, a signal is returned, all else is dropped, whether
+    /// it can be understood or not: other clients of the bus may send us whatever they like.
     fn next(&mut self, awaited: &dyn fmt::Display) -> Result<Option<Message>> {
         let broken = |e: wire::Malformed| Failure::lost(awaited.to_string(), format!("the other side sent {e}"));
         loop {
@@ -245,9 +250,14 @@ impl Connection {
                     continue;
                 }
                 if let Some(bytes) = self.inbox.get(..length) {
-                    let message = wire::decode(bytes).map_err(broken)?;
+                    let decoded = wire::decode(bytes);
+                    let for_us = wire::is_answer(bytes);
                     self.inbox.drain(..length);
-                    return Ok(self.sort(message));
+                    match decoded {
+                        Ok(message) => return Ok(self.sort(message)),
+                        Err(malformed) if for_us => return Err(broken(malformed)),
+                        Err(_) => continue, // a bus may pass on what is too deep for us
+                    }
                 }
             }
             self.fill(awaited)?;

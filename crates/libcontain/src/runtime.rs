@@ -205,6 +205,7 @@ impl Runtime {
         // A host that was given says itself who makes its cgroups.
         if self.driver == CgroupDriver::Systemd && host.manager.is_none() {
             let mut systemd = driver.place.connect().map_err(|failure| systemd::unreachable(&failure))?;
+            systemd.must_share_pids()?;
             host.manager = Some(systemd.manager().map_err(|failure| systemd::unreachable(&failure))?);
             driver.systemd = Some(systemd);
         }

@@ -24,6 +24,7 @@ const PRIVATE: &str = "unix:path=/run/systemd/private";
 const NAME: &str = "org.freedesktop.systemd1";
 const PATH: &str = "/org/freedesktop/systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 const EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
 const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 
@@ -76,7 +77,7 @@ impl Systemd {
         let awaited = "the version and cgroup of systemd";
         let [version, cgroup] = ["Version", "ControlGroup"].map(|name| {
             let body = [text(MANAGER), text(name)];
-            self.call_on("org.freedesktop.DBus.Properties", "Get", &body)
+            self.call_on(PATH, PROPERTIES, "Get", &body)
         });
         let [version, cgroup] = [version?, cgroup?].map(|serial| self.bus.reply(serial, &awaited));
         let number = |text: &str| {
@@ -91,6 +92,18 @@ impl Systemd {
             return Err(strange("a cgroup"));
         }
         Ok(Manager { version, control_group: format!("/{}", names.join("/")), user: self.user })
+    }
+
+    /// Processes are named by their pids, and what one means is another thing outside of our pid namespace.
+    ///
+    /// # Errors
+    /// systemd is outside: it would put somebody else's process into the unit.
+    pub fn must_share_pids(&self) -> Result<(), Error> {
+        if self.bus.shares_pids() {
+            return Ok(());
+        }
+        let text = "systemd runs outside of this pid namespace and would take another process for the container's";
+        Err(Error::new(Kind::Unsupported, text))
     }
 
     /// Has the unit made, with this process in it, and waits until it is.
@@ -133,7 +146,7 @@ impl Systemd {
             Ok(result) => {
                 self.reset_failed(name);
                 let text = format!("error creating systemd unit `{name}`: got `{result}`");
-                Err(Fault { text, taken: false, late: false, at: None })
+                Err(Fault { text, taken: false, late: false, lost: false, at: None })
             }
             Err(failure) => Err(Fault::new(&what, failure)),
         }
@@ -171,6 +184,28 @@ impl Systemd {
         Ok(())
     }
 
+    /// Where the cgroup of a unit is, seen from the root of the hierarchy; empty as long as it has none, `None` if there is no
+    /// such unit.
+    ///
+    /// # Errors
+    /// No answer, or one that makes no sense.
+    pub fn cgroup_of(&mut self, unit: &str) -> Result<Option<String>, Fault> {
+        let awaited = format!("systemd to say where {unit} is");
+        let fault = |failure| Fault::new(&format!("unable to ask for unit {unit:?}"), failure);
+        let sent = self.call("GetUnit", &[text(unit)]);
+        let found = match sent.and_then(|serial| self.bus.reply(serial, &awaited)) {
+            Err(failure) if failure.is(NO_SUCH_UNIT) => return Ok(None),
+            reply => reply.map_err(fault)?,
+        };
+        let strange = || fault(Failure::Lost { what: awaited.clone(), why: "an answer that is none".into() });
+        let Some(Value::Path(path)) = found.body.first() else { return Err(strange()) };
+        let kind =
+            if unit.ends_with(".slice") { "org.freedesktop.systemd1.Slice" } else { "org.freedesktop.systemd1.Scope" };
+        let sent = self.call_on(path, PROPERTIES, "Get", &[text(kind), text("ControlGroup")]);
+        let told = sent.and_then(|serial| self.bus.reply(serial, &awaited)).map_err(fault)?;
+        variant(&told).map(Some).ok_or_else(strange)
+    }
+
     /// Has a unit that has failed forgotten. Whatever comes of it is of no consequence: mostly there is none.
     pub fn reset_failed(&mut self, unit: &str) {
         let awaited = format!("systemd to forget that {unit} failed");
@@ -202,12 +237,12 @@ impl Systemd {
     }
 
     fn call(&mut self, member: &str, body: &[Value]) -> Result<u32, Failure> {
-        self.call_on(MANAGER, member, body)
+        self.call_on(PATH, MANAGER, member, body)
     }
 
-    fn call_on(&mut self, interface: &str, member: &str, body: &[Value]) -> Result<u32, Failure> {
+    fn call_on(&mut self, path: &str, interface: &str, member: &str, body: &[Value]) -> Result<u32, Failure> {
         let destination = self.bus.has_bus.then_some(NAME);
-        self.bus.call(&Call { destination, path: PATH, interface, member, body })
+        self.bus.call(&Call { destination, path, interface, member, body })
     }
 }
 
@@ -234,19 +269,22 @@ pub(crate) struct Fault {
     pub taken: bool,
     /// There was no answer in time: what became of it nobody knows.
     pub late: bool,
+    /// There is nobody to talk to any more.
+    pub lost: bool,
     at: Option<At>,
 }
 
 impl Fault {
     fn new(what: &str, failure: Failure) -> Self {
         let late = matches!(failure, Failure::Late { .. });
+        let lost = matches!(failure, Failure::Lost { .. });
         let text = match &failure {
             Failure::Late { awaited, limit } if awaited.starts_with("systemd to ") => {
                 format!("Timeout waiting for {awaited} (after {limit:?})")
             }
             failure => format!("{what}: {failure}"),
         };
-        Fault { text, taken: false, late, at: None }
+        Fault { text, taken: false, late, lost, at: None }
     }
 
     /// As an error of a command.

@@ -399,6 +399,69 @@ fn a_unit_that_is_taken_is_left_alone() {
     world.assert_clean();
 }
 
+/// The same in another slice, where nothing is in the way of the cgroup: a `create` that is killed before systemd has refused
+/// it leaves the name of a unit that is not its own.
+#[test]
+fn a_unit_that_was_only_intended_is_left_alone() {
+    let Some(world) = World::new("exec sleep 1000") else { return };
+    let user: &[&str] = if world.uid == 0 { &[] } else { &["--user"] };
+    let unit = format!("--unit={}", world.unit());
+    let args = ["--scope", "-q", &unit, "--slice=-.slice", "sleep", "1000"];
+    let mut other = Command::new("systemd-run").args(user).args(args).spawn().unwrap();
+    wait_for("the other's unit", || (world.show(&world.unit(), "ActiveState") == "active").then_some(()));
+    world.write();
+    let out = world.verb(&["create"]).run();
+    assert!(out.code == Some(1) && out.stderr.contains("was already loaded"), "{out:#?}");
+    let start = Instant::now();
+    world.verb(&["create"]).run();
+    let length = start.elapsed();
+    let rounds = 20;
+    for round in 0..rounds {
+        let running = world.verb(&["create"]).spawn();
+        std::thread::sleep(length.mul_f64(f64::from(round) / f64::from(rounds)));
+        running.signal(Signal::SIGKILL);
+        running.wait();
+        world.verb(&["delete", "--force"]).run();
+        assert_eq!(world.show(&world.unit(), "ActiveState"), "active", "round {round}");
+        assert!(other.try_wait().unwrap().is_none(), "the other's process was killed");
+    }
+    other.kill().unwrap();
+    other.wait().unwrap();
+    world.assert_clean();
+}
+
+/// In a pid namespace of its own, with the machine's bus: `StartTransientUnit` there means whoever has the number outside.
+#[test]
+fn pids_that_mean_others_to_systemd() {
+    let Some(world) = World::new("exec sleep 1000") else { return };
+    if world.uid != 0 {
+        return skip("needs root");
+    }
+    world.write();
+    let out = world.verb(&["create"]).wrapped(&["unshare", "-pf", "--mount-proc"]).run();
+    let told = "systemd runs outside of this pid namespace and would take another process for the container's";
+    assert!(out.code == Some(1) && out.stderr.contains(told), "{out:#?}");
+    world.assert_clean();
+}
+
+/// Two containers of one unit, one after the other: the end of the first is not the second's.
+#[test]
+fn a_unit_that_another_container_has_by_now() {
+    let Some(world) = World::new("exec sleep 1000") else { return };
+    let pid = world.create();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    wait_for("the unit to go", || (world.show(&world.unit(), "LoadState") == "not-found").then_some(()));
+    let second = format!("{}-second", world.sandbox.id);
+    let verb = |args: &[&str]| world.environment(world.sandbox.cntr(&["--systemd-cgroup"]).args(args).arg(&second));
+    verb(&["create"]).ok();
+    world.verb(&["delete", "--force"]).ok();
+    let state: Value = serde_json::from_str(&verb(&["state"]).ok().stdout).unwrap();
+    assert_eq!(state["status"], "created");
+    assert_eq!(world.show(&world.unit(), "ActiveState"), "active");
+    verb(&["delete", "--force"]).ok();
+    world.assert_clean();
+}
+
 /// Nothing answers. What was asked is not made; what is there can be removed all the same.
 #[test]
 fn a_bus_that_has_stopped() {

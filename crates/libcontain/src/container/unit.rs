@@ -37,6 +37,7 @@ impl Container {
         match &started {
             Ok(()) => {} // what comes next may take long, and its end is another conversation
             Err(fault) if fault.late => self.bus_limit = Duration::ZERO, // nor would anything else be answered
+            Err(fault) if fault.lost => {} // another conversation may come to somebody
             Err(_) => self.manager = Some(manager),
         }
         started.map_err(|fault| {
@@ -48,7 +49,8 @@ impl Container {
     }
 
     /// Has systemd set properties of the container's unit, which depend on which systemd it is: in a conversation of its own.
-    /// Nothing if the cgroup is not systemd's.
+    /// Nothing if the cgroup is not systemd's. On v1 it forbids all devices before it allows those of the unit: nobody may be
+    /// running there to notice.
     ///
     /// # Errors
     /// systemd does not take them, and then none is set; or it does not answer.
@@ -63,19 +65,7 @@ impl Container {
         if properties.is_empty() {
             return Ok(());
         }
-        // On v1 systemd forbids all devices before it allows those of the unit: nobody may be there to notice.
-        let cgroup = self.cgroup();
-        let devices = properties.iter().any(|property| property.name.starts_with("Device"));
-        let pause = devices && cgroup.has_device_files() && !cgroup.frozen();
-        let os = |error: std::io::Error| Error::new(Kind::Os, error.to_string());
-        if pause {
-            cgroup.freeze().map_err(os)?;
-        }
-        let set = systemd.set(&unit.name, &properties).map_err(|fault| fault.error());
-        if pause {
-            cgroup.thaw().map_err(os)?;
-        }
-        set
+        systemd.set(&unit.name, &properties).map_err(|fault| fault.error())
     }
 
     /// An intermediate that has waited for the cgroup clones init now.
@@ -105,6 +95,10 @@ impl Container {
         let cgroup = self.cgroup();
         let ours = matches!(self.claim, Claim::Ours | Claim::Remains);
         let inhabited = cgroup.pids().map_or(true, |pids| !pids.is_empty());
+        // systemd has given up the unit with its last process, and has made it anew for another container.
+        if ours && inhabited && self.has_successor() {
+            return Ok(vec![]);
+        }
         if ours && inhabited {
             cgroup.kill_all().map_err(|e| Error::new(Kind::Os, e.to_string()))?;
         }
@@ -122,10 +116,14 @@ impl Container {
 
     fn end_unit(&mut self, unit: &UnitRecord, ours: bool, inhabited: bool) -> Result<(), String> {
         let mut manager = self.manager(unit).map_err(|e| e.to_string())?;
+        let told = |fault: Fault| fault.to_string();
         // An intended unit with nobody in it is stopped as well: a slice stays when it is empty, and so does a scope whose
-        // process had died before systemd moved it there, as the process of a `create` does that is killed.
-        if ours || !inhabited {
-            manager.stop(&unit.name).map_err(|fault: Fault| fault.to_string())
+        // process had died before systemd moved it there, as the process of a `create` does that is killed. In another slice
+        // there may be somebody else's of that name, whose processes are not in the cgroup that was intended.
+        let intended = &self.record.config.cgroups.path;
+        let may_be_ours = |path: String| path.is_empty() || !inhabited && path == *intended;
+        if ours || manager.cgroup_of(&unit.name).map_err(told)?.is_some_and(may_be_ours) {
+            manager.stop(&unit.name).map_err(told)
         } else {
             manager.reset_failed(&unit.name);
             Ok(())

@@ -38,6 +38,11 @@ fn an_answer_comes_through_whatever_comes_between() {
         peer.say(&wire::encode(1, &call).unwrap());
         // Half a megabyte of somebody who does not like us.
         peer.say(&wire::encode_any(4, 9, vec![], &[Value::Text("x".repeat(500_000))]).unwrap());
+        // A signal that the specification allows, and that we do not look into so deeply.
+        let mut deep = wire::encode_any(4, 9, vec![(8, Value::Signature("v".into()))], &[]).unwrap();
+        let body = [b"\x01v\0".repeat(40), b"\x01y\0\x01".to_vec()].concat();
+        deep[4..8].copy_from_slice(&u32::try_from(body.len()).unwrap().to_le_bytes());
+        peer.say(&[deep, body].concat());
         // And the answer byte by byte.
         let bytes = wire::encode_any(2, 9, vec![(5, Value::U32(asked.serial))], &[Value::U32(4)]).unwrap();
         for byte in bytes {

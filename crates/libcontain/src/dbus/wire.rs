@@ -298,6 +298,11 @@ pub(crate) fn length(bytes: &[u8]) -> Result<Option<usize>> {
     Ok(Some(whole))
 }
 
+/// Whether the message that begins like this is a reply or an error, which a bus lets nobody send who was not asked.
+pub(crate) fn is_answer(bytes: &[u8]) -> bool {
+    matches!(bytes.get(1), Some(2 | 3))
+}
+
 /// The message that is these bytes, all of them: see [`length`].
 ///
 /// # Errors

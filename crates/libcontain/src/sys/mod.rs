@@ -497,3 +497,16 @@ pub(crate) fn owner_of_namespace(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
     // SAFETY: the kernel has just made this descriptor.
     unsafe { own(i32::try_from(owner).unwrap_or(-1)) }.ok_or(Errno::BADF)
 }
+
+/// The process that listens at the other end of a socket, as `SO_PEERCRED` has it: 0, if it has no number in our pid namespace,
+/// which rustix has no type for.
+pub(crate) fn peer_pid(socket: BorrowedFd<'_>) -> Result<u32> {
+    let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut length = u32::try_from(size_of::<libc::ucred>()).unwrap_or(0);
+    let (level, option) = (libc::SOL_SOCKET, libc::SO_PEERCRED);
+    // SAFETY: the kernel writes no more than `length` bytes to `peer`, which are integers.
+    check(unsafe {
+        libc::syscall(libc::SYS_getsockopt, socket.as_raw_fd(), level, option, &raw mut peer, &raw mut length)
+    })?;
+    u32::try_from(peer.pid).map_err(|_| Errno::INVAL)
+}

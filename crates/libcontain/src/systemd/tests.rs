@@ -173,6 +173,31 @@ fn a_unit_is_stopped_and_forgotten() {
 }
 
 #[test]
+fn a_unit_is_asked_where_it_is() {
+    let place = |serve: fn(Peer)| asked(serve, |systemd| systemd.cgroup_of("u.scope"));
+    let there = place(|mut peer| {
+        let call = peer.call_of("GetUnit");
+        assert_eq!(call.message.body, [text("u.scope")]);
+        peer.reply(call.serial, &[Value::Path("/org/freedesktop/systemd1/unit/u_2escope".into())]);
+        let call = peer.call_of("Get");
+        assert_eq!(call.message.path, "/org/freedesktop/systemd1/unit/u_2escope");
+        assert_eq!(call.message.body, [text("org.freedesktop.systemd1.Scope"), text("ControlGroup")]);
+        peer.reply(call.serial, &[Value::Variant(Box::new(text("/a.slice/u.scope")))]);
+    });
+    assert_eq!(there, Ok(Some("/a.slice/u.scope".to_owned())));
+    let nowhere = place(|mut peer| {
+        let call = peer.call_of("GetUnit");
+        peer.refuse(call.serial, NO_SUCH_UNIT, "Unit u.scope not loaded.");
+    });
+    assert_eq!(nowhere, Ok(None));
+    let strange = place(|mut peer| {
+        let call = peer.call_of("GetUnit");
+        peer.reply(call.serial, &[Value::U32(1)]);
+    });
+    assert!(strange.unwrap_err().lost);
+}
+
+#[test]
 fn properties_are_changed_at_runtime() {
     let properties = unit(true).properties;
     let set = asked(

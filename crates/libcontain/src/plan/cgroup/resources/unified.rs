@@ -14,21 +14,21 @@ type Convert = fn(&str) -> Option<Value>;
 
 /// Files with a property: name, property, since which systemd, the value. A value that systemd would not take is the
 /// kernel's to refuse, which says why.
-static FILES: [(&str, &str, u32, Convert); 10] =
-    [
-        ("cpu.idle", "CPUWeight", cpu::IDLE_SINCE, |v| (v == "1").then_some(Value::U64(0))),
-        ("cpu.weight", "CPUWeight", 0, |v| v.parse().ok().filter(|n| (1..=10_000).contains(n)).map(Value::U64)),
-        ("cpuset.cpus", "AllowedCPUs", cpu::CPUSET_SINCE, |v| cpu::bits(v).ok()),
-        ("cpuset.mems", "AllowedMemoryNodes", cpu::CPUSET_SINCE, |v| cpu::bits(v).ok()),
-        ("memory.high", "MemoryHigh", 0, bytes),
-        ("memory.low", "MemoryLow", 0, bytes),
-        ("memory.max", "MemoryMax", 0, bytes),
-        ("memory.min", "MemoryMin", 240, bytes),
-        ("memory.swap.max", "MemorySwapMax", 0, bytes),
-        ("pids.max", "TasksMax", 0, |v| {
-            if v == "max" { Some(Value::U64(u64::MAX)) } else { v.parse().ok().map(Value::U64) }
-        }),
-    ];
+static FILES: [(&str, &str, u32, Convert); 10] = [
+    ("cpu.idle", "CPUWeight", cpu::IDLE_SINCE, |v| (v == "1").then_some(Value::U64(0))),
+    ("cpu.weight", "CPUWeight", 0, |v| v.parse().ok().filter(|n| (1..=10_000).contains(n)).map(Value::U64)),
+    ("cpuset.cpus", "AllowedCPUs", cpu::CPUSET_SINCE, |v| cpu::bits(v).ok()),
+    ("cpuset.mems", "AllowedMemoryNodes", cpu::CPUSET_SINCE, |v| cpu::bits(v).ok()),
+    ("memory.high", "MemoryHigh", 0, |v| bytes(v).filter(is_taken)),
+    ("memory.low", "MemoryLow", 0, bytes),
+    ("memory.max", "MemoryMax", 0, |v| bytes(v).filter(is_taken)),
+    ("memory.min", "MemoryMin", 240, bytes),
+    ("memory.swap.max", "MemorySwapMax", 0, bytes),
+    ("pids.max", "TasksMax", 0, |v| {
+        let tasks = if v == "max" { Some(u64::MAX) } else { v.parse().ok() };
+        tasks.map(Value::U64).filter(is_taken)
+    }),
+];
 
 /// All of them; `cpu.max` is two, and `memory.oom.group` is for units that are started.
 pub(super) const PROPERTIES: &[&str] = &[
@@ -45,6 +45,11 @@ pub(super) const PROPERTIES: &[&str] = &[
     "TasksMax",
     "OOMPolicy",
 ];
+
+/// To the kernel 0 is a limit, also where systemd takes it for a mistake.
+fn is_taken(limit: &Value) -> bool {
+    *limit != Value::U64(0)
+}
 
 /// As the kernel reads memory sizes: a number and perhaps a letter; `max`.
 fn bytes(value: &str) -> Option<Value> {

@@ -501,6 +501,15 @@ pub(super) const UNIFIED_CASES: &[Case] = &[
             NONE,
         ],
     ),
+    (
+        r#"{"unified":{"memory.high":"0","memory.low":"0","memory.max":"0","memory.min":"0","pids.max":"0"}}"#,
+        [
+            ON_V1,
+            &["memory.high=0", "memory.low=0", "memory.max=0", "memory.min=0", "pids.max=0"],
+            NONE,
+            &["MemoryLow=t 0", "MemoryMin=t 0"],
+        ],
+    ),
     // The unit's policy is for when it is started.
     (r#"{"unified":{"memory.oom.group":"1"}}"#, [ON_V1, &["memory.oom.group=1"], NONE, NONE]),
 ];
