@@ -24,6 +24,9 @@ use crate::rdt;
 use crate::state::not_found;
 
 const DEVICES: At = At::field("linux.resources.devices");
+/// Engines pass all the rules that they know of with each change of a limit. Those that a wrapper of the runtime has added to
+/// the config (nvidia-container-runtime) are not among them; runc never changes a rule, so nobody has noticed.
+const KEPT: &str = "left as they are: an update of other limits takes no device away. Give the rules alone for that";
 
 /// How long another update is waited for. The kernel may take its time to get memory back.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -34,7 +37,7 @@ pub struct Update {
     /// In the form and units of the config's `linux.resources`. 0 is "not set" for limits of memory, for shares, quota,
     /// period and weights, and -1 "no limit" for limits of memory, quota and the number of tasks. Lists for devices, page
     /// sizes and interfaces change the items that they name; `devices` replaces all rules of the config, unless it is empty
-    /// or says the same.
+    /// or says the same; with other limits beside them, rules by which something would be lost are left with a warning.
     pub resources: LinuxResources,
     /// New lines of the class of service for L3 cache, such as `L3:0=ff;1=f`.
     pub l3_cache_schema: Option<String>,
@@ -137,7 +140,12 @@ impl Container {
     fn plan_update(&self, asked: &Update, cgroup: &Cgroup, layout: &Layout, problems: &mut Vec<Problem>) -> Change {
         let old = self.record().config.cgroups.resources();
         let mut merged = merge(old, &asked.resources);
-        let devices = new_rules(old, &merged, problems);
+        let mut devices = new_rules(old, &merged, problems);
+        if devices.as_ref().is_some_and(|(old, new)| old.loses_with(new)) && asks_for_more(&asked.resources) {
+            problems.push(Problem::warning(DEVICES, "", KEPT));
+            merged.stored.set_devices(old.devices().clone());
+            devices = None;
+        }
         if devices.is_none() {
             merged.written.set_devices(None);
         }
@@ -232,6 +240,13 @@ fn new_rules(old: &LinuxResources, merged: &Merged, problems: &mut Vec<Problem>)
         problems.push(Problem::error(DEVICES, "", text));
     }
     (!old.is_same(&new)).then_some((old, new))
+}
+
+/// Whether anything but device rules is asked for.
+fn asks_for_more(asked: &LinuxResources) -> bool {
+    let mut rest = asked.clone();
+    rest.set_devices(None);
+    rest != LinuxResources::default()
 }
 
 fn of_the_cgroup(error: &CgroupError) -> Error {

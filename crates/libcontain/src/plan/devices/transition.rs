@@ -45,6 +45,23 @@ impl Policy {
         self.allow == other.allow && self.beyond(other).is_empty() && other.beyond(self).is_empty()
     }
 
+    /// Whether something is allowed that the other refuses. (Of an other that allows by default, what it refuses counts only
+    /// if this one does as well.)
+    #[must_use]
+    pub fn loses_with(&self, to: &Policy) -> bool {
+        match (self.allow, to.allow) {
+            (true, true) => !to.beyond(self).is_empty(),
+            (true, false) => !to.allows_all(),
+            (false, true) => false,
+            (false, false) => {
+                let wild = |e: &Exception| {
+                    to.exceptions.iter().any(|o| o.takes_in(e) && e.access.without(o.access).is_empty())
+                };
+                self.beyond(to).iter().any(|e| !wild(e))
+            }
+        }
+    }
+
     /// The way to another policy.
     #[must_use]
     pub fn transition(&self, to: &Policy) -> Transition {
@@ -98,6 +115,26 @@ mod tests {
         assert_eq!(Policy::listed("").unwrap(), Policy::default());
         for other in ["a *:* rwm", "c 1:3", "c 1 rwm", "x 1:3 rwm"] {
             assert_eq!(Policy::listed(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn losses() {
+        let listed = |list| Policy::listed(list).unwrap();
+        let all_but = |list| Policy { allow: true, ..listed(list) };
+        for (from, to, loses) in [
+            (listed("c 1:3 rw"), listed("c 1:3 rwm\nc 1:5 r"), false),
+            (listed("c 1:3 rw"), listed("c 1:3 r"), true),
+            (listed("c 1:3 rw"), listed("c 1:* rwm"), false),
+            (listed("c 1:3 rw"), listed("c 1:* r"), true),
+            (listed("c 1:3 rw"), listed("b 1:* rw"), true),
+            (listed("c 1:3 rw"), all_but(""), false),
+            (all_but(""), listed("c *:* rwm"), true),
+            (all_but(""), Policy::wildcards(), false),
+            (all_but("c 1:3 r"), all_but("c 1:3 rw"), true),
+            (all_but("c 1:3 rw"), all_but("c 1:3 r"), false),
+        ] {
+            assert_eq!(from.loses_with(&to), loses, "{from:?} {to:?}");
         }
     }
 
