@@ -51,10 +51,18 @@ impl Place {
         plan
     }
 
+    /// With the key that state.json has for it.
+    fn dirs(&self) -> impl Iterator<Item = (String, String)> {
+        self.layout.hierarchies.iter().map(|h| match h.dir.as_str() {
+            "" => (String::new(), format!("{ROOT}{}", self.path)),
+            "unified" => (String::new(), format!("{ROOT}/unified{}", self.path)),
+            dir => (dir.to_owned(), format!("{ROOT}/{dir}{}", self.path)),
+        })
+    }
+
     /// The directories that are there for this path.
     fn left(&self) -> Vec<String> {
-        let dirs = self.layout.hierarchies.iter().map(|h| format!("{ROOT}/{}{}", h.dir, self.path));
-        dirs.filter(|dir| std::fs::metadata(dir).is_ok()).collect()
+        self.dirs().map(|(_, dir)| dir).filter(|dir| std::fs::metadata(dir).is_ok()).collect()
     }
 
     fn v1(&self) -> bool {
@@ -64,9 +72,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let key = |dir: &str| if dir == "unified" { String::new() } else { dir.to_owned() };
-        let paths = self.layout.hierarchies.iter().map(|h| (key(&h.dir), format!("{ROOT}/{}{}", h.dir, self.path)));
-        let rest = Cgroup::from_paths(&paths.collect());
+        let rest = Cgroup::from_paths(&self.dirs().collect());
         let _ = rest.kill_all();
         let _ = rest.remove();
     }
