@@ -8,15 +8,6 @@ use serde_json::{Value, json};
 
 use crate::support::{Cmd, Sandbox, View, bundle, have, patience, read, root, skip, verify_cgroup, wait_for};
 
-fn made(view: View, script: &str, resources: &Value) -> Sandbox {
-    let sandbox = Sandbox::with_view(view);
-    let mut config = bundle::minimal(&sandbox.cgroups_path(), script);
-    config["linux"]["resources"] = resources.clone();
-    sandbox.write(&config);
-    sandbox.verb(&["create"]).ok();
-    sandbox
-}
-
 fn ended(sandbox: &Sandbox) {
     sandbox.verb(&["delete", "--force"]).ok();
     sandbox.assert_clean();
@@ -161,7 +152,7 @@ fn the_record_is_runcs() {
     if !root() || !have("runc") {
         return;
     }
-    let sandbox = made(View::Host, "exec sleep 1000", &resources());
+    let sandbox = Sandbox::created(View::Host, &resources(), "exec sleep 1000");
     sandbox.verb(&["start"]).ok();
     // The same bundle for runc, in a cgroup of its own.
     let other = format!("{}-r", sandbox.id);
@@ -203,7 +194,7 @@ fn a_record_in_each_state() {
         return;
     }
     for view in [View::Host, View::V2] {
-        let sandbox = made(view, "exec sleep 1000", &Value::Null);
+        let sandbox = Sandbox::created(view, &Value::Null, "exec sleep 1000");
         let record = || {
             let out = sandbox.verb(&["events", "--stats"]).ok();
             let record: Value = serde_json::from_str(&out.stdout).unwrap();
@@ -234,7 +225,7 @@ fn intervals() {
     if !root() {
         return;
     }
-    let sandbox = made(View::Host, "exec sleep 1000", &Value::Null);
+    let sandbox = Sandbox::created(View::Host, &Value::Null, "exec sleep 1000");
     for given in ["0s", "-5s", "0"] {
         let out = sandbox.verb(&["events", "--interval", given]).run();
         assert!(out.code == Some(1) && out.stderr.contains("duration interval must be greater than 0"), "{out:#?}");
@@ -265,7 +256,7 @@ fn an_out_of_memory_kill_and_the_end_are_told() {
         return skip("needs a memory controller");
     }
     let script = "while [ ! -e /go ]; do sleep 0.05; done; dd if=/dev/zero of=/dev/null bs=256M count=1; echo $?; exec sleep 1000";
-    let sandbox = made(View::Host, script, &json!({ "memory": { "limit": 32 << 20, "swap": 32 << 20 } }));
+    let sandbox = Sandbox::created(View::Host, &json!({ "memory": { "limit": 32 << 20, "swap": 32 << 20 } }), script);
     let events = sandbox.verb(&["events", "--interval", "1h"]).spawn();
     sandbox.verb(&["start"]).ok();
     std::thread::sleep(Duration::from_millis(300));
@@ -294,7 +285,7 @@ fn out_of_memory_at_the_end() {
         return skip("needs a memory controller");
     }
     let script = "exec dd if=/dev/zero of=/dev/null bs=256M count=1";
-    let sandbox = made(View::Host, script, &json!({ "memory": { "limit": 32 << 20, "swap": 32 << 20 } }));
+    let sandbox = Sandbox::created(View::Host, &json!({ "memory": { "limit": 32 << 20, "swap": 32 << 20 } }), script);
     let events = sandbox.verb(&["events", "--interval", "1h"]).spawn();
     wait_for("events to watch", || watches(events.child.id()).then_some(()));
     sandbox.verb(&["start"]).ok();
@@ -315,7 +306,7 @@ fn a_reader_that_leaves_ends_it() {
     if !root() {
         return;
     }
-    let sandbox = made(View::Host, "exec sleep 1000", &Value::Null);
+    let sandbox = Sandbox::created(View::Host, &Value::Null, "exec sleep 1000");
     let mut events = sandbox.verb(&["events", "--interval", "1h"]).stdout(Stdio::piped()).spawn();
     wait_for("events to watch", || watches(events.child.id()).then_some(()));
     drop(events.child.stdout.take());

@@ -14,17 +14,8 @@ use crate::support::{Cmd, Output, Sandbox, View, bundle, read, root, skip, verif
 
 /// A running container with these resources.
 fn running(view: View, resources: &Value) -> Sandbox {
-    let sandbox = created(view, resources, "sleep 1000");
+    let sandbox = Sandbox::created(view, resources, "sleep 1000");
     sandbox.verb(&["start"]).ok();
-    sandbox
-}
-
-fn created(view: View, resources: &Value, script: &str) -> Sandbox {
-    let sandbox = Sandbox::with_view(view);
-    let mut config = bundle::minimal(&sandbox.cgroups_path(), script);
-    config["linux"]["resources"] = resources.clone();
-    sandbox.write(&config);
-    sandbox.verb(&["create"]).ok();
     sandbox
 }
 
@@ -565,7 +556,7 @@ fn a_limit_below_the_usage() {
     }
     for view in [View::Host, View::V2] {
         // what lies in a tmpfs cannot be given back without swap
-        let sandbox = created(
+        let sandbox = Sandbox::created(
             view,
             &json!({}),
             "mount -t tmpfs t /mnt; head -c 30000000 /dev/zero >/mnt/x; echo full; sleep 1000",
@@ -601,7 +592,7 @@ fn a_limit_below_the_usage() {
 #[test]
 fn states() {
     with_two_limits(
-        |view| created(view, &json!({}), "sleep 1000"),
+        |view| Sandbox::created(view, &json!({}), "sleep 1000"),
         |sandbox, [pids, _]| {
             let limit = |n: i64| json!({ "pids": { "limit": n } });
             update(sandbox, &limit(31)).ok();

@@ -92,6 +92,16 @@ impl Sandbox {
         sandbox
     }
 
+    /// With a container that is created: it has these resources, and a shell with this script.
+    pub fn created(view: View, resources: &Value, script: &str) -> Self {
+        let sandbox = Sandbox::with_view(view);
+        let mut config = super::bundle::minimal(&sandbox.cgroups_path(), script);
+        config["linux"]["resources"] = resources.clone();
+        sandbox.write(&config);
+        sandbox.verb(&["create"]).ok();
+        sandbox
+    }
+
     /// Who runs the runtime, if it is not root.
     fn user(&self) -> Option<u32> {
         match self.view {
