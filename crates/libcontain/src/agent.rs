@@ -17,6 +17,7 @@ use crate::create::FRAME;
 use crate::error::{At, Error, Kind, errno_text};
 use crate::plan::seccomp::{Agent, Filter};
 use crate::report::Failure;
+use crate::spawn::Init;
 use crate::{handover, hook_state};
 
 /// How long an agent may take to accept the connection, and to make room for what is sent.
@@ -67,10 +68,15 @@ impl Socket<'_> {
         Ok(socket)
     }
 
-    /// Takes init's listener and sends it, with the state of a container that is being created. It is the agent's alone
+    /// Takes the listener of init, or of a process beside it, and sends it with the state of the container. It is the agent's alone
     /// then, but for init's own.
-    pub(crate) fn hand_over(&self, container: &Container, number: RawFd) -> Result<(), Error> {
-        let Some(init) = container.init() else { return Ok(()) };
+    pub(crate) fn hand_over(
+        &self,
+        init: &Init,
+        status: &str,
+        container: &Container,
+        number: RawFd,
+    ) -> Result<(), Error> {
         let listener = init.copy_fd(number).map_err(|fault| {
             let hint = match fault.errno {
                 libc::EPERM => " (it needs CAP_SYS_PTRACE over init, and kernel.yama.ptrace_scope below 3)",
@@ -80,8 +86,8 @@ impl Socket<'_> {
             Error::new(Kind::Os, text).with_errno(fault.errno).with_at(At::field("linux.seccomp")).within(FRAME)
         })?;
         let connection = self.connect().map_err(|errno| not_connected(self.agent, errno))?;
-        let state = container.hook_state("creating", true);
-        let state = hook_state::process_state(container.pid(), &self.agent.metadata, &state);
+        let state = container.hook_state(status, true);
+        let state = hook_state::process_state(init.pid, &self.agent.metadata, &state);
         handover::send(connection.as_fd(), &state, listener.as_fd(), ACCEPTS).map_err(|errno| {
             let text = format!("{PATH}: cannot send seccomp fd to {}", self.agent.socket.display());
             Error::os(text, errno).with_at(PATH).within(FRAME)
@@ -90,9 +96,8 @@ impl Socket<'_> {
 }
 
 /// Waits for the next word of an init whose calls an agent answers. One that does not answer would hold it up for ever.
-pub(crate) fn await_answers(container: &Container) -> Result<(), Error> {
-    let spoken = container.init().map_or(Ok(true), |init| init.speaks_within(ANSWERS));
-    match spoken.map_err(|fault| Error::os(fault.call, Errno::from_raw_os_error(fault.errno)))? {
+pub(crate) fn await_answers(init: &Init) -> Result<(), Error> {
+    match init.speaks_within(ANSWERS).map_err(|fault| Error::os(fault.call, Errno::from_raw_os_error(fault.errno)))? {
         true => Ok(()),
         false => {
             let text = format!("{PATH}: the seccomp agent does not answer init's own system calls");

@@ -111,6 +111,7 @@ pub(crate) fn apply(stage: &mut Stage<'_>, op: &Op) -> Result<()> {
             let _ = sys::use_all_cpus();
             Ok(())
         }
+        Op::Cpus(mask) => call("sched_setaffinity", sys::use_cpus(mask)),
         Op::NoNewPrivs => call("prctl", sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0)).map(drop),
         Op::Scheduler(scheduler) => call("sched_setattr", sys::sched_setattr(scheduler)),
         Op::IoPriority(priority) => call("ioprio_set", sys::ioprio_set(*priority)),
@@ -135,7 +136,7 @@ pub(crate) fn apply(stage: &mut Stage<'_>, op: &Op) -> Result<()> {
         }
         Op::Ambient(mask) => raise_ambient(*mask),
         // Listed, so that an operation that nobody does is no operation that is silently skipped.
-        Op::Fork(_)
+        Op::Fork { .. }
         | Op::Gate(_)
         | Op::Hook(_)
         | Op::ArmStart

@@ -23,6 +23,7 @@ use crate::plan::cgroup::ROOT;
 
 mod devices;
 mod dir;
+mod enter;
 mod fill;
 mod life;
 mod make;
@@ -33,6 +34,7 @@ mod unit;
 mod update;
 mod watch;
 
+pub(crate) use enter::directory_of;
 pub(crate) use watch::{Events, Oom};
 
 pub use devices::DeviceUndo;

@@ -98,15 +98,44 @@ const RULES: &[Rule] = &[
 /// Applies all rules. Anything of [`Level::Error`] in the answer means that the container cannot be made.
 #[must_use]
 pub fn check(spec: &Spec, host: &Host) -> Vec<Problem> {
+    apply(RULES, spec, host)
+}
+
+/// Applies those that are about a later process.
+pub(crate) fn check_later(spec: &Spec, host: &Host) -> Vec<Problem> {
+    apply(LATER, spec, host)
+}
+
+fn apply(rules: &[Rule], spec: &Spec, host: &Host) -> Vec<Problem> {
     let capabilities = spec.process().as_ref().and_then(|p| p.capabilities().as_ref()).map(CapabilityMasks::asked);
     let ctx = Ctx { spec, host, capabilities };
     let mut out = Vec::new();
-    for rule in RULES {
+    for rule in rules {
         rule(&ctx, &mut out);
     }
     limit(&mut out);
     out
 }
+
+/// Rules for a process that comes into a container later; `spec` is what the container was made of, with this process in it.
+const LATER: &[Rule] = &[
+    process::args,
+    process::cwd,
+    process::env,
+    process::user,
+    process::mapped_ids,
+    process::rlimits,
+    process::security_modules,
+    process::console_size,
+    capabilities::known,
+    capabilities::held,
+    capabilities::consistent,
+    capabilities::ambient,
+    tuning::scheduler,
+    tuning::io_priority,
+    tuning::exec_cpu_affinity,
+    strings::nul_bytes,
+];
 
 /// A config of megabytes can be wrong a million times: the rest is counted.
 fn limit(out: &mut Problems) {

@@ -291,7 +291,7 @@ impl Container {
         Cgroup::from_paths(&self.record.cgroup_paths)
     }
 
-    fn is_alive(&self) -> bool {
+    pub(crate) fn is_alive(&self) -> bool {
         let same = |(letter, start)| !matches!(letter, b'Z' | b'X') && start == self.record.init_process_start;
         self.record.init_process_pid != 0 && process_stat(self.record.init_process_pid).is_some_and(same)
     }
@@ -408,7 +408,7 @@ impl Container {
 
     /// Init, if it is still the process that was made: opened first and verified then, so that it cannot be another
     /// process with the same pid.
-    fn find_init(&self) -> Option<Process> {
+    pub(crate) fn find_init(&self) -> Option<Process> {
         let process = Process::open(self.pid())?;
         let (_, start) = process_stat(self.pid())?;
         (start == self.record.init_process_start).then_some(process)
@@ -522,8 +522,7 @@ impl Container {
 
     fn end_init(&mut self) {
         if let Some(init) = self.init.take() {
-            let _ = sys::pidfd_send_signal(init.pidfd.as_fd(), libc::SIGKILL);
-            let _ = wait::reap(init.pidfd.as_fd());
+            init.end();
         }
     }
 

@@ -3,31 +3,29 @@
 //! Crash-only: what will exist is written down before it does, so that `delete --force` can remove what a killed
 //! `create` left. An error here removes everything at once, through the same door ([`Container::destroy`]).
 
-use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use oci_spec::runtime::Hook;
-use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, FdFlags};
 
+use crate::acquire::{Given, acquire};
 use crate::bundle::Bundle;
 use crate::cgroup::{Cgroup, CgroupError};
 use crate::container::Container;
 use crate::error::{At, Error, Kind, errno_text};
 use crate::fault::Fault;
 use crate::netdev::Transfer;
-use crate::plan::cgroup::Dir;
-use crate::plan::{self, Bind, ContainerHook, Image, Need, Op, Open, Plan, Step, Tree};
+use crate::plan::{Op, Plan, Step};
 use crate::rdt::Found;
-use crate::report::{Event, Failure};
+use crate::report::Event;
 use crate::runtime::{CreateOptions, Id};
 use crate::spawn::{Init, Launch, spawn};
 use crate::state::{self, Record, StateDir};
 use crate::systemd::{Place, Systemd};
-use crate::{agent, handover, hooks, idmapped, idmaps, mounts, rdt, sys};
+use crate::wording::Wording;
+use crate::{agent, handover, hooks, idmaps, rdt, sys};
 
 mod unit;
 
@@ -35,7 +33,7 @@ pub(crate) const FRAME: &str = "unable to start container process";
 const INIT_FRAME: &str = "unable to start container process: error during container init";
 
 /// How long a listener that does not read is waited for.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Makes the container that `plan` describes.
 pub(crate) fn create(
@@ -48,7 +46,7 @@ pub(crate) fn create(
 ) -> Result<Container, Error> {
     check_inherited(options.listen_fds, options.preserve_fds)?;
     let dir = StateDir::claim(root, id.as_str())?;
-    let record = Record::new(id.as_str(), bundle, plan, options.stdio);
+    let record = Record::new(id.as_str(), bundle, plan, options);
     let mut container = Container::intended(id.clone(), dir, record);
     if let Some(unit) = &plan.cgroup.unit {
         container.intend_unit(&unit.name, driver);
@@ -69,7 +67,7 @@ pub(crate) fn create(
 }
 
 /// The sockets of sd_listen_fds(3), from 3 on, and what is to be preserved after them.
-fn check_inherited(listen: u32, preserve: u32) -> Result<(), Error> {
+pub(crate) fn check_inherited(listen: u32, preserve: u32) -> Result<(), Error> {
     for n in 0..listen {
         let tell = |e| Error::os(format_args!("LISTEN_FDS: unable to stat fd {} ({n} of {listen})", 3 + n), e);
         inherited(3 + n).map_err(tell)?;
@@ -125,7 +123,8 @@ impl Making<'_> {
         }
         let mut cgroup = self.make_cgroup(container)?;
         class.map_or(Ok(()), |(rdt, found)| rdt::make(rdt, found)).map_err(|e| e.within(FRAME))?;
-        let fds = acquire(self.plan, container.dir(), self.options.console)?;
+        let given = Given { dir: container.dir(), console: self.options.console, init: None };
+        let fds = acquire(self.plan, &given)?;
         let init = self.spawn(&mut cgroup, &fds, container.signal_mask())?;
         container.adopt(init);
         if let Some(unit) = &self.plan.cgroup.unit {
@@ -133,7 +132,7 @@ impl Making<'_> {
         }
         container.keep_cgroup(&cgroup);
         if let Some((rdt, _)) = class.filter(|_| container.has_init()) {
-            rdt::join(rdt, container.pid()).map_err(|e| e.within(FRAME))?;
+            rdt::join(&rdt.group, rdt.monitor.as_deref(), container.pid()).map_err(|e| e.within(FRAME))?;
         }
         self.converse(container, &cgroup, &fds)?;
         self.hand_over_pidfd(container)?;
@@ -158,21 +157,11 @@ impl Making<'_> {
     }
 
     fn spawn(&self, cgroup: &mut Cgroup, fds: &[OwnedFd], signal_mask: u64) -> Result<Init, Error> {
-        // 0, 1 and 2 are replaced one after the other, so none of them may be a source.
-        let duplicate = |fd: BorrowedFd<'_>| {
-            let copy = (fd.as_raw_fd() < 3).then(|| rustix::io::fcntl_dupfd_cloexec(fd, 3)).transpose();
-            copy.map_err(|e| Error::os("duplicating stdio", e))
-        };
-        let mut copies = [None, None, None];
-        for (copy, fd) in copies.iter_mut().zip(self.options.stdio) {
-            *copy = fd.map(duplicate).transpose()?.flatten();
-        }
-        let [input, output, errors] = copies.each_ref().map(|copy| copy.as_ref().map(AsFd::as_fd));
-        let [given_input, given_output, given_errors] = self.options.stdio;
+        let copies = above_stdio(self.options.stdio)?;
         let launch = Launch {
             plan: self.plan,
             fds,
-            stdio: [input.or(given_input), output.or(given_output), errors.or(given_errors)],
+            stdio: lent(&copies, self.options.stdio),
             cgroup: cgroup.clone_fd().filter(|_| !self.plan.spawn.old_clone),
             signal_mask,
         };
@@ -200,7 +189,7 @@ impl Making<'_> {
         }
         loop {
             if asked {
-                agent::await_answers(container)?;
+                container.init().map_or(Ok(()), agent::await_answers)?;
             }
             match container.next_event()? {
                 Event::Cgroup => container.go(), // answered before: `enter_unit`
@@ -213,15 +202,21 @@ impl Making<'_> {
                     container.go();
                 }
                 Event::Listener(number) => {
-                    self.agent.as_ref().map_or(Ok(()), |agent| agent.hand_over(container, number))?;
+                    if let (Some(agent), Some(init)) = (&self.agent, container.init()) {
+                        agent.hand_over(init, "creating", container, number)?;
+                    }
                     container.go();
                     asked = true;
                 }
                 Event::Ready => return Ok(()),
-                Event::Failed(failure) => return Err(self.describe(&failure, fds)),
+                Event::Failed(failure) => return Err(self.wording(fds).describe(&failure)),
                 Event::Executes | Event::Closed => return Err(died(container, cgroup)),
             }
         }
+    }
+
+    fn wording<'a>(&'a self, fds: &'a [OwnedFd]) -> Wording<'a> {
+        Wording { plan: self.plan, spec: self.bundle.spec(), bundle: self.bundle.dir(), fds, frame: INIT_FRAME }
     }
 
     fn move_devices(&mut self, container: &Container) -> Result<(), Error> {
@@ -262,96 +257,39 @@ impl Making<'_> {
         let mut expected = self.plan.steps.iter().any(announced);
         loop {
             if self.agent.is_some() && !expected {
-                agent::await_answers(container)?; // of execve itself; hooks have their own time
+                // Of execve itself; hooks have their own time.
+                container.init().map_or(Ok(()), agent::await_answers)?;
             }
             match container.next_event()? {
-                Event::Failed(failure) => return Err(self.describe(&failure, fds)),
+                Event::Failed(failure) => return Err(self.wording(fds).describe(&failure)),
                 Event::Executes => expected = false,
                 _ if expected => return Err(died(container, cgroup)),
                 _ => return Ok(()),
             }
         }
     }
+}
 
-    fn asks_for_cpus(&self) -> bool {
-        let resources = self.bundle.spec().linux().as_ref().and_then(|l| l.resources().as_ref());
-        resources.and_then(|r| r.cpu().as_ref()).is_some_and(|cpu| cpu.cpus().is_some())
+/// 0, 1 and 2 are replaced one after the other, so none of them may be a source: copies of those that are.
+pub(crate) fn above_stdio(stdio: [Option<BorrowedFd<'_>>; 3]) -> Result<[Option<OwnedFd>; 3], Error> {
+    let mut copies = [None, None, None];
+    for (copy, fd) in copies.iter_mut().zip(stdio) {
+        if let Some(fd) = fd.filter(|fd| fd.as_raw_fd() < 3) {
+            let above = rustix::io::fcntl_dupfd_cloexec(fd, 3);
+            *copy = Some(above.map_err(|e| Error::os("duplicating stdio", e))?);
+        }
     }
+    Ok(copies)
+}
 
-    /// A hook inside the container: what it wrote is in its memfds.
-    fn hook_error(&self, hook: &ContainerHook, failure: &Failure, fds: &[OwnedFd]) -> Error {
-        let why = said(failure);
-        let why = why.split_once("hook #").and_then(|(_, w)| w.split_once(": ")).map_or(why.as_str(), |(_, w)| w);
-        let [_, output, errors] = hook.stdio.map(|slot| {
-            let is_memfd = self.plan.needs.get(slot.0).is_some_and(|need| need.what == Open::Memfd);
-            fds.get(slot.0).filter(|_| is_memfd).and_then(|fd| fd.try_clone().ok()).map(Into::into)
-        });
-        let ended = why.starts_with("exit status") || why.starts_with("signal");
-        let why = if ended { hooks::with_output(why, output, errors) } else { why.to_owned() };
-        hooks::failed(hook.list, hook.index, &why)
-    }
-
-    /// Words a failed step: the frame that callers know, the config path, the system call, the errno.
-    fn describe(&self, failure: &Failure, fds: &[OwnedFd]) -> Error {
-        let step = failure.step.and_then(|number| self.plan.steps.get(number));
-        let Some(step) = step else {
-            return Error::new(Kind::Os, said(failure)).with_errno(failure.errno).within(INIT_FRAME);
-        };
-        let at = step.at;
-        let error = match &step.op {
-            Op::FindProgram | Op::Exec { .. } => {
-                let text = self.plan.images.last().map_or_else(String::new, |image| program_error(image, failure));
-                Error::new(Kind::Exec, format!("{at}: {text}"))
-            }
-            Op::Hook(hook) => self.hook_error(hook, failure, fds),
-            Op::SetNs(slot, kind) => {
-                let path = self.plan.needs.get(slot.0).and_then(|need| match &need.what {
-                    Open::Namespace { path, .. } => Some(path.to_string_lossy()),
-                    _ => None,
-                });
-                let (kind, path) = (plan::namespace_names(*kind), path.unwrap_or_default());
-                Error::new(Kind::Os, format!("{at}.path: joining {kind} namespace {path}: {}", said(failure)))
-            }
-            Op::Scheduler(_) if failure.errno == libc::EPERM && self.asks_for_cpus() => {
-                let text = "process scheduler can't be used together with AllowedCPUs";
-                Error::new(Kind::Os, format!("{at}: {text}: {}", said(failure)))
-            }
-            Op::Scheduler(scheduler) if failure.errno == libc::EPERM && scheduler.is_real_time() => {
-                let hint = "a cgroup of v1 has no real-time budget without linux.resources.cpu.realtimeRuntime";
-                Error::new(Kind::Os, format!("{}: {at}: {} ({hint})", step.op.frame(), said(failure)))
-            }
-            Op::Seccomp(filter) => {
-                let text = format!("{}: {at}: {}{}", step.op.frame(), said(failure), agent::load_hint(filter, failure));
-                Error::new(Kind::Os, text)
-            }
-            Op::User { groups: Some(groups), .. } if failure.call == "setgroups" && failure.errno == libc::EINVAL => {
-                let text =
-                    format!("unable to setup user: one of the groups {groups:?} is an unmapped gid in user namespace");
-                Error::new(Kind::Config, format!("{at}.additionalGids: {text}"))
-            }
-            Op::User { uid, gid, .. } if failure.errno == libc::EINVAL => {
-                let (kind, id) = if failure.call == "setresuid" { ("uid", uid) } else { ("gid", gid) };
-                let text = format!("unable to setup user: cannot set{kind} to unmapped {kind} {id} in user namespace");
-                Error::new(Kind::Config, format!("{at}: {text}"))
-            }
-            Op::AttachRoot { .. } if failure.call == "open_tree" => {
-                let path = self.bundle.spec().root().as_ref().map_or(Path::new(""), |r| r.path().as_path());
-                let path = self.bundle.dir().join(path);
-                Error::new(Kind::Config, invalid_root(at, &path.display(), failure.errno))
-            }
-            Op::Bind(Bind { tree: Tree::Path { path, .. }, .. }) if failure.call == "open_tree" => {
-                let text = format!("{at}.source: open {}: {}", path.to_string_lossy(), errno_text(failure.errno));
-                Error::new(Kind::Config, format!("{}: {text}", step.op.frame()))
-            }
-            Op::Filesystem(fs) if failure.note == mounts::NOT_ORDINARY => {
-                let text = format!("{at}: filesystem {:?} {}", fs.fstype.to_string_lossy(), failure.note);
-                Error::new(Kind::Os, format!("{}: {text}", step.op.frame()))
-            }
-            op => Error::new(Kind::Os, format!("{}: {at}: {}", op.frame(), said(failure))),
-        };
-        let error = if failure.errno == 0 { error } else { error.with_errno(failure.errno) };
-        error.with_at(at).within(INIT_FRAME)
-    }
+/// The copies, and what needs none.
+pub(crate) fn lent<'a>(
+    copies: &'a [Option<OwnedFd>; 3],
+    stdio: [Option<BorrowedFd<'a>>; 3],
+) -> [Option<BorrowedFd<'a>>; 3] {
+    let [input, output, errors] = copies.each_ref().map(|copy| copy.as_ref().map(AsFd::as_fd));
+    let [given_input, given_output, given_errors] = stdio;
+    [input.or(given_input), output.or(given_output), errors.or(given_errors)]
 }
 
 /// Init is dead without a word.
@@ -372,33 +310,8 @@ fn died(container: &Container, cgroup: &Cgroup) -> Error {
     Error::new(Kind::Os, how).within(FRAME)
 }
 
-/// `mount_setattr: invalid argument`, with what the kernel had to say.
-fn said(failure: &Failure) -> String {
-    let errno = errno_text(failure.errno);
-    match (failure.call.as_str(), failure.note.as_str()) {
-        ("", note) => note.to_owned(), // nothing was called: a rule of ours
-        (call, "") => format!("{call}: {errno}"),
-        (call, note) => format!("{call}: {note}: {errno}"),
-    }
-}
-
-/// Go's wording of a program that cannot be executed; engines turn it into exit codes 126 and 127.
-fn program_error(image: &Image, failure: &Failure) -> String {
-    let name = image.argv.first().map_or_else(String::new, |a| a.to_string_lossy().into_owned());
-    let (errno, path) = (errno_text(failure.errno), &failure.note);
-    let executed = failure.call == "execve";
-    match failure.errno {
-        libc::ENOENT if executed => format!("exec {path}: {errno} (its interpreter or dynamic loader is missing)"),
-        libc::ENOEXEC => format!("exec {path}: {errno} (another architecture, or neither a program nor a script)"),
-        _ if executed => format!("exec {path}: {errno}"),
-        libc::ENOENT if !name.contains('/') => format!("exec: {name:?}: executable file not found in $PATH"),
-        libc::ENOENT | libc::ENOTDIR => format!("exec: {name:?}: stat {name}: {errno}"),
-        _ => format!("exec: {name:?}: {errno}"),
-    }
-}
-
 /// What usually is behind a clone that fails.
-fn clone_hint(fault: &Fault) -> &'static str {
+pub(crate) fn clone_hint(fault: &Fault) -> &'static str {
     match (fault.call, fault.errno) {
         ("clone3", libc::EACCES) => {
             " (the cgroup may not be entered: cgroup.procs of the nearest one above it and the caller's is not the caller's to write)"
@@ -419,100 +332,8 @@ fn cgroup_error(error: &CgroupError) -> Error {
     wrapped.within(FRAME)
 }
 
-/// Opens what the plan needs. Everything is close-on-exec.
-fn acquire(plan: &Plan, dir: &StateDir, console: Option<BorrowedFd<'_>>) -> Result<Vec<OwnedFd>, Error> {
-    let users: Vec<OwnedFd> = plan.users.iter().map(idmapped::open_users).collect::<Result<_, _>>()?;
-    plan.needs.iter().map(|need| acquire_one(plan, dir, console, need, &users)).collect()
-}
-
-fn acquire_one(
-    plan: &Plan,
-    dir: &StateDir,
-    console: Option<BorrowedFd<'_>>,
-    need: &Need,
-    users: &[OwnedFd],
-) -> Result<OwnedFd, Error> {
-    let cgroup = |index: usize| plan.cgroup.dirs.get(index).map_or_else(String::new, Dir::absolute);
-    let runtime_cgroup = |index: usize| plan.cgroup.dirs.get(index).map_or_else(String::new, Dir::runtime);
-    let members = |index: usize| plan.cgroup.dirs.get(index).map_or_else(String::new, Dir::members);
-    match &need.what {
-        Open::Tree { path, recursive } => open_tree(need, path, *recursive),
-        Open::MappedTree { path, recursive, mapped } => {
-            let tree = open_tree(need, path, *recursive)?;
-            idmapped::map(&tree, path, need.at, *mapped, users).map(|()| tree)
-        }
-        Open::Filesystem { source, fstype, data, attr, mapped } => {
-            let mount = idmapped::filesystem(need.at, fstype, source, data, *attr)?;
-            if let Some(mapped) = mapped {
-                idmapped::map(&mount, source, need.at, *mapped, users)?;
-            }
-            Ok(mount)
-        }
-        Open::CgroupTree(index) => match open_tree(need, &CString::new(cgroup(*index)).unwrap_or_default(), false) {
-            // A rootless container stays in the runtime's cgroup where none could be made, and sees that.
-            Err(_) if plan.cgroup.tolerate_failure => {
-                open_tree(need, &CString::new(runtime_cgroup(*index)).unwrap_or_default(), false)
-            }
-            result => result,
-        },
-        Open::CgroupTasks(index) => match open(need, Path::new(&members(*index)), OFlags::WRONLY) {
-            // A rootless container lives without the cgroups that could not be made: joining nothing.
-            Err(_) if plan.cgroup.tolerate_failure => open(need, Path::new("/dev/null"), OFlags::WRONLY),
-            result => result,
-        },
-        Open::Namespace { path, kind, unless_own } => {
-            let fd = open(need, Path::new(OsStr::from_bytes(path.to_bytes())), OFlags::RDONLY)?;
-            if let Some((at, text)) = unless_own.as_ref().filter(|_| is_own_namespace(&fd, *kind)) {
-                return Err(Error::new(Kind::Config, format!("{at}: {text}")).with_at(*at));
-            }
-            if sys::namespace_kind(fd.as_fd()) != Ok(*kind) {
-                let text = format!("{}: {path:?} is not a namespace of this type", need.at);
-                return Err(Error::new(Kind::Config, text).with_at(need.at));
-            }
-            Ok(fd)
-        }
-        Open::ConsoleSocket => {
-            let copy = console.ok_or(Errno::BADF).and_then(|socket| rustix::io::fcntl_dupfd_cloexec(socket, 3));
-            copy.map_err(|e| Error::os(format_args!("{}: console socket", need.at), e).with_at(need.at))
-        }
-        Open::ExecFifo => dir.open_fifo(OFlags::PATH).map_err(|e| Error::os("open exec.fifo", e)),
-        Open::HookOutput(path) => hooks::open_output(OsStr::from_bytes(path.to_bytes()).as_ref())
-            .map_err(|e| Error::os(format_args!("{}: open {}", need.at, path.to_string_lossy()), e).with_at(need.at)),
-        Open::Memfd => hooks::open_memfd().map_err(|e| Error::os("memfd_create", e)),
-    }
-}
-
-/// Of the calling thread, which clones init: namespaces belong to threads.
-fn is_own_namespace(fd: &OwnedFd, kind: u64) -> bool {
-    match (rustix::fs::fstat(fd), rustix::fs::stat(format!("/proc/thread-self/ns/{}", plan::namespace_file(kind)))) {
-        (Ok(given), Ok(own)) => (given.st_dev, given.st_ino) == (own.st_dev, own.st_ino),
-        _ => false,
-    }
-}
-
-fn open(need: &Need, path: &Path, flags: OFlags) -> Result<OwnedFd, Error> {
-    let opened = rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty());
-    opened.map_err(|e| Error::os(format_args!("{}: open {}", need.at, path.display()), e).with_at(need.at))
-}
-
-fn open_tree(need: &Need, path: &CStr, recursive: bool) -> Result<OwnedFd, Error> {
-    mounts::clone_tree(rustix::fs::CWD, path, recursive).map_err(|fault| {
-        let (at, path, errno) = (need.at, path.to_string_lossy(), errno_text(fault.errno));
-        let text = match fault.errno {
-            _ if at == At::field("root.path") => invalid_root(at, &path, fault.errno),
-            libc::ENOENT | libc::EACCES | libc::ENOTDIR => format!("{at}: open {path}: {errno}"),
-            _ => format!("{at}: {} {path}: {errno}", fault.call),
-        };
-        Error::new(Kind::Os, text).with_errno(fault.errno).with_at(at)
-    })
-}
-
-fn invalid_root(at: At, path: &dyn std::fmt::Display, errno: i32) -> String {
-    format!("{at}: invalid rootfs: stat {path}: {}", errno_text(errno))
-}
-
 /// As `.NAME` beside it and by rename: a reader never sees half a number.
-fn write_pid_file(path: &Path, pid: u32) -> Result<(), Error> {
+pub(crate) fn write_pid_file(path: &Path, pid: u32) -> Result<(), Error> {
     let mut hidden = std::ffi::OsString::from(".");
     hidden.push(path.file_name().unwrap_or_default());
     let temp = path.with_file_name(hidden);

@@ -1,13 +1,28 @@
-//! One more process in a container that exists: joined, not made.
+//! One more process in a container that exists: `exec`.
+//!
+//! It is planned from what `create` has saved of the config, so that nobody can change it by editing the bundle. The
+//! container is asked for nothing and nothing of it is changed: one record is read, the process joins by itself, and systemd
+//! is not spoken to. What fails leaves no process.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use oci_spec::runtime::Process;
+use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
 
-use crate::bundle;
-use crate::container::Container;
-use crate::error::{Error, Kind, Problem};
+use crate::acquire::{Given, acquire};
+use crate::container::{Container, Status};
+use crate::create::{self, FRAME};
+use crate::error::{At, Error, Kind, Level, Problem, errno_text};
+use crate::host::Host;
+use crate::kernel::Call;
+use crate::plan::{self, Join, Plan, Request};
+use crate::report::Event;
+use crate::spawn::{Init, Launch, spawn};
+use crate::state::Saved;
+use crate::wording::Wording;
+use crate::{agent, bundle, cgroup, check, handover, rdt, small_file, sys, wait};
 
 /// What a caller may ask for besides the process.
 #[derive(Debug, Default)]
@@ -75,17 +90,273 @@ impl Container {
     /// # Errors
     /// The record has none: the container was made by an older version.
     pub fn process(&self) -> Result<Process, Error> {
-        Err(Error::new(Kind::Unsupported, "exec: not implemented yet"))
+        let spec = self.saved()?.spec()?;
+        spec.process().clone().ok_or_else(|| Error::new(Kind::Config, "process property must not be empty"))
     }
 
     /// Runs one more process in a created or running container. What `process` leaves out of capabilities, limits,
     /// `noNewPrivileges`, labels, scheduler, I/O priority and CPU affinity is as for the container's own; the seccomp profile
-    /// always is. Returns when the program is executing.
+    /// and the OOM score always are. Returns when the program is executing.
     ///
     /// # Errors
     /// [`Kind::NotRunning`] of a stopped container, [`Kind::Paused`] of a paused one; [`Kind::Config`] with all problems of
-    /// `process`; [`Kind::Exec`] of a program that cannot be executed.
-    pub fn exec(&self, _process: &Process, _options: &ExecOptions<'_>) -> Result<Exec, Error> {
-        Err(Error::new(Kind::Unsupported, "exec: not implemented yet"))
+    /// `process`; [`Kind::Exec`] of a program that cannot be executed. Nothing is left of the process.
+    pub fn exec(&self, process: &Process, options: &ExecOptions<'_>) -> Result<Exec, Error> {
+        create::check_inherited(0, options.preserve_fds)?;
+        let init = self.init_to_join(options.ignore_paused)?;
+        let spec = self.config_of(process)?;
+        let os = |e| Error::os("asking the machine", e);
+        let mut host = Host::probe_caller().map_err(os)?;
+        host.ask_for(&spec);
+        let pid = self.pid();
+        let mut join = self.cgroup().entrance(&options.cgroups, pid)?;
+        join.tolerate = host.rootless_cgroups;
+        if has_users(&spec) {
+            join.same_users = same_namespace(pid, "user");
+            host.setgroups_denied |= denies_groups(pid);
+        }
+        // Where it goes if its place takes nobody, last first. Named cgroups are meant as they are.
+        let mut others = vec![];
+        if options.cgroups.is_empty() && join.directory.is_some() {
+            others.extend(join.tolerate.then_some(None));
+            others.push(cgroup::directory_of(pid));
+        }
+        loop {
+            let joining = Joining { container: self, init: init.as_fd(), spec: &spec, options };
+            match joining.attempt(&join, &host) {
+                Err(error) if takes_nobody(&error) && !others.is_empty() => {
+                    join.directory = others.pop().flatten();
+                }
+                // Whatever the kernel says about namespaces without an init.
+                Err(error) if error.kind() == Kind::Os && !self.is_alive() => return Err(stopped()),
+                result => return result,
+            }
+        }
+    }
+
+    fn init_to_join(&self, ignore_paused: bool) -> Result<OwnedFd, Error> {
+        match self.status()? {
+            Status::Stopped => return Err(stopped()),
+            Status::Paused if !ignore_paused => {
+                let text = "cannot exec in a paused container (use --ignore-paused to override)";
+                return Err(Error::new(Kind::Paused, text));
+            }
+            Status::Created | Status::Running | Status::Paused => {}
+        }
+        let Some(init) = self.find_init() else { return Err(stopped()) };
+        init.pidfd.ok_or_else(|| {
+            Error::new(Kind::Unsupported, format!("this kernel or its seccomp filter lacks {}", Call::PidfdOpen))
+        })
+    }
+
+    fn saved(&self) -> Result<&Saved, Error> {
+        let text = "the container was made by a version that could not exec: its record has no process";
+        self.record().config.exec.as_ref().ok_or_else(|| Error::new(Kind::Unsupported, text))
+    }
+
+    /// The container's config with this process.
+    fn config_of(&self, process: &Process) -> Result<Spec, Error> {
+        let mut spec = self.saved()?.spec()?;
+        let annotations = self.record().annotations().into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+        spec.set_annotations(Some(annotations));
+        let process = completed(process.clone(), spec.process().as_ref());
+        spec.set_process(Some(process));
+        Ok(spec)
+    }
+}
+
+fn stopped() -> Error {
+    Error::new(Kind::NotRunning, "cannot exec in a stopped container")
+}
+
+/// What is left out is the container's. Its OOM score is always (runc), since no engine means to change it here.
+fn completed(mut process: Process, own: Option<&Process>) -> Process {
+    let Some(own) = own else { return process };
+    if process.capabilities().is_none() {
+        process.set_capabilities(own.capabilities().clone());
+    }
+    if process.rlimits().is_none() {
+        process.set_rlimits(own.rlimits().clone());
+    }
+    process.set_no_new_privileges(process.no_new_privileges().or(own.no_new_privileges()));
+    let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+    if !given(process.apparmor_profile()) {
+        process.set_apparmor_profile(own.apparmor_profile().clone());
+    }
+    if !given(process.selinux_label()) {
+        process.set_selinux_label(own.selinux_label().clone());
+    }
+    if process.scheduler().is_none() {
+        process.set_scheduler(own.scheduler().clone());
+    }
+    if process.io_priority().is_none() {
+        process.set_io_priority(*own.io_priority());
+    }
+    if process.exec_cpu_affinity().is_none() {
+        process.set_exec_cpu_affinity(own.exec_cpu_affinity().clone());
+    }
+    process.set_oom_score_adj(own.oom_score_adj());
+    process
+}
+
+fn has_users(spec: &Spec) -> bool {
+    let list = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
+    list.into_iter().flatten().any(|namespace| namespace.typ() == LinuxNamespaceType::User)
+}
+
+fn same_namespace(pid: u32, file: &str) -> bool {
+    let of = |who: &str| rustix::fs::stat(format!("/proc/{who}/ns/{file}")).map(|stat| (stat.st_dev, stat.st_ino));
+    matches!((of("thread-self"), of(&pid.to_string())), (Ok(own), Ok(theirs)) if own == theirs)
+}
+
+fn denies_groups(pid: u32) -> bool {
+    small_file::read(CWD, format!("/proc/{pid}/setgroups")).is_ok_and(|text| text.starts_with("deny"))
+}
+
+/// The cgroup is gone, is threaded, has given its controllers to those below it, or belongs to somebody else.
+fn takes_nobody(error: &Error) -> bool {
+    let refused = [Errno::NOENT, Errno::NODEV, Errno::BUSY, Errno::OPNOTSUPP, Errno::ACCESS];
+    error.at() == Some("linux.cgroupsPath") && refused.iter().any(|e| error.errno() == Some(e.raw_os_error()))
+}
+
+/// A container, and what is put into it.
+struct Joining<'a> {
+    container: &'a Container,
+    init: BorrowedFd<'a>,
+    spec: &'a Spec,
+    options: &'a ExecOptions<'a>,
+}
+
+impl Joining<'_> {
+    fn attempt(&self, join: &Join, host: &Host) -> Result<Exec, Error> {
+        let plan = self.plan(join, host)?;
+        let agent = plan.seccomp_agent.as_ref().map(agent::find).transpose()?;
+        let given = Given { dir: self.container.dir(), console: self.options.console, init: Some(self.init) };
+        let fds = acquire(&plan, &given).map_err(|e| e.within(FRAME))?;
+        let process = self.spawn(&plan, join, &fds)?;
+        if let Err(error) = self.converse(&process, &plan, agent.as_ref(), &fds).and_then(|()| self.announce(&process))
+        {
+            process.end();
+            return Err(error);
+        }
+        let Init { pid, pidfd, .. } = process;
+        Ok(Exec { pid, pidfd, warnings: plan.warnings })
+    }
+
+    fn plan(&self, join: &Join, host: &Host) -> Result<Plan, Error> {
+        let record = self.container.record();
+        let request = Request {
+            id: &record.id,
+            bundle: Path::new(record.bundle()),
+            no_pivot: false,
+            no_new_keyring: self.container.saved()?.no_new_keyring,
+            listen_fds: 0,
+            listen_fd_names: None,
+            preserve_fds: self.options.preserve_fds,
+            notify_dir: None,
+            console: self.options.console.is_some(),
+            wait_for_start: false,
+        };
+        let mut problems = check::check_later(self.spec, host);
+        match plan::exec(&request, self.spec, join, host) {
+            Ok(mut plan) if problems.iter().all(|p| p.level != Level::Error) => {
+                plan.warnings.extend(problems);
+                Ok(plan)
+            }
+            Ok(_) => Err(Error::config(problems)),
+            Err(found) => {
+                problems.extend(found);
+                Err(Error::config(problems))
+            }
+        }
+    }
+
+    fn spawn(&self, plan: &Plan, join: &Join, fds: &[OwnedFd]) -> Result<Init, Error> {
+        let os = |what: &str, errno, at| Error::os(what, errno).with_at(at).within(FRAME);
+        let at = At::field("linux.cgroupsPath");
+        // Who clones another process is not in the cgroup itself: neither its memory nor it is counted there.
+        let born_in = join.directory.as_ref().filter(|_| !plan.has_intermediate());
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let born_in = born_in.map(|dir| rustix::fs::open(dir.as_str(), flags, Mode::empty())).transpose();
+        let born_in = born_in.map_err(|e| os("open the container's cgroup", e, at))?;
+        let copies = create::above_stdio(self.options.stdio)?;
+        let launch = Launch {
+            plan,
+            fds,
+            stdio: create::lent(&copies, self.options.stdio),
+            cgroup: born_in.as_ref().map(AsFd::as_fd),
+            signal_mask: self.options.signal_mask.unwrap_or_else(sys::signal_mask),
+        };
+        spawn(&launch).map_err(|fault| {
+            let text = format!("{at}: {}: {}", fault.call, errno_text(fault.errno));
+            Error::new(Kind::Os, text).with_errno(fault.errno).with_at(at).within(FRAME)
+        })
+    }
+
+    /// Answers it until it executes its program.
+    fn converse(
+        &self,
+        process: &Init,
+        plan: &Plan,
+        agent: Option<&agent::Socket<'_>>,
+        fds: &[OwnedFd],
+    ) -> Result<(), Error> {
+        let bundle = Path::new(self.container.record().bundle());
+        let wording = Wording { plan, spec: self.spec, bundle, fds, frame: FRAME };
+        let (mut asked, mut ready) = (false, false);
+        loop {
+            if asked {
+                agent::await_answers(process)?;
+            }
+            let event = process.next().map_err(|f| Error::os(f.call, Errno::from_raw_os_error(f.errno)))?;
+            match event {
+                Event::Listener(number) => {
+                    let status = self.container.status()?.to_string();
+                    agent.map_or(Ok(()), |agent| agent.hand_over(process, &status, self.container, number))?;
+                    asked = true;
+                }
+                Event::Ready => {
+                    self.admit(process)?;
+                    ready = true;
+                }
+                Event::Failed(failure) => return Err(wording.describe(&failure)),
+                Event::Closed if ready => return Ok(()),
+                Event::Closed => return Err(self.died(process)),
+                Event::Cgroup | Event::Network | Event::Hooks | Event::Executes => {}
+            }
+            process.go();
+        }
+    }
+
+    /// What is done with a process that is complete and waits.
+    fn admit(&self, process: &Init) -> Result<(), Error> {
+        let record = self.container.record();
+        if !record.intel_rdt_path.is_empty() {
+            let monitor = Some(record.intel_rdt_mon_path.as_str()).filter(|path| !path.is_empty());
+            rdt::join(&record.intel_rdt_path, monitor, process.pid).map_err(|e| e.within(FRAME))?;
+        }
+        let Some(socket) = self.options.pidfd_socket else { return Ok(()) };
+        let sent = handover::send(socket, b"setns", process.pidfd.as_fd(), create::PATIENCE);
+        sent.map_err(|e| Error::os("sending the pidfd to the pidfd socket", e).within(FRAME))
+    }
+
+    fn announce(&self, process: &Init) -> Result<(), Error> {
+        self.options.pid_file.map_or(Ok(()), |path| create::write_pid_file(path, process.pid))
+    }
+
+    fn died(&self, process: &Init) -> Error {
+        let status = wait::reap(process.pidfd.as_fd()).ok().flatten();
+        let signal = status.as_ref().and_then(rustix::process::WaitIdStatus::terminating_signal);
+        if signal == Some(libc::SIGKILL) && self.container.cgroup().oom_kills() > 0 {
+            let text =
+                "the process was OOM-killed before it could execute its program (is the container's memory full?)";
+            return Error::new(Kind::Os, text).with_at(At::field("linux.resources.memory.limit")).within(FRAME);
+        }
+        let how = match (status.as_ref().and_then(rustix::process::WaitIdStatus::exit_status), signal) {
+            (Some(code), _) => format!("status {code}"),
+            (_, Some(signal)) => format!("signal {signal}"),
+            _ => "unknown".into(),
+        };
+        Error::new(Kind::Os, format!("the process ended without a word: {how}")).within(FRAME)
     }
 }

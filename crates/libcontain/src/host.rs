@@ -14,9 +14,7 @@ use rustix::fs::{CWD, Mode as Bits, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 
 use crate::kernel::{self, Call, Calls};
-use crate::plan::cgroup::Layout;
-#[cfg(test)]
-use crate::plan::cgroup::Mode;
+use crate::plan::cgroup::{Layout, Mode};
 use crate::plan::systemd::Manager;
 use crate::{small_file, sys};
 
@@ -94,6 +92,11 @@ impl Host {
     /// # Errors
     /// `/proc` or `/sys/fs/cgroup` cannot be read.
     pub fn probe() -> io::Result<Host> {
+        Ok(Host { cgroups: crate::cgroup::probe()?, ..Host::probe_caller()? })
+    }
+
+    /// The same without the cgroups, which who joins a container finds in its record.
+    pub(crate) fn probe_caller() -> io::Result<Host> {
         let status = small_file::read(CWD, c"/proc/self/status")?;
         let own_namespace = match rustix::fs::stat(c"/proc/self/ns/user") {
             Err(Errno::NOENT) => None, // A kernel without user namespaces.
@@ -119,7 +122,7 @@ impl Host {
             has_kcore: exists(c"/proc/kcore"),
             apparmor: None,
             selinux: None,
-            cgroups: crate::cgroup::probe()?,
+            cgroups: Layout { mode: Mode::Absent, hierarchies: vec![] },
             manager: None,
             rootless_cgroups: euid != 0 || user_namespace,
             resctrl: None,

@@ -37,6 +37,7 @@
 #![deny(unsafe_code)]
 #![deny(rustdoc::broken_intra_doc_links)]
 
+mod acquire;
 mod agent;
 mod apply;
 mod bundle;
@@ -76,6 +77,7 @@ mod sys;
 mod systemd;
 mod update;
 mod wait;
+mod wording;
 
 pub use crate::bundle::Bundle;
 pub use crate::container::{Container, State, Status, Watch, WatchEvent};

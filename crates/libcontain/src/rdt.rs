@@ -129,8 +129,8 @@ pub(crate) fn change_back(group: &str, before: &str) -> Option<String> {
 }
 
 /// Moves init into the class. One that has died meanwhile is the next event's to tell.
-pub(crate) fn join(rdt: &Rdt, pid: u32) -> Result<()> {
-    for dir in [Some(&rdt.group), rdt.monitor.as_ref()].into_iter().flatten() {
+pub(crate) fn join(group: &str, monitor: Option<&str>, pid: u32) -> Result<()> {
+    for dir in [Some(group), monitor].into_iter().flatten() {
         match write(&format!("{dir}/tasks"), &pid.to_string()) {
             Err(error) if error.errno() == Some(Errno::SRCH.raw_os_error()) => {}
             result => result?,

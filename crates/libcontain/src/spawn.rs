@@ -158,6 +158,12 @@ impl Init {
         call("pidfd_getfd", rustix::process::pidfd_getfd(&self.pidfd, number, flags))
     }
 
+    /// Kills and reaps it.
+    pub fn end(&self) {
+        let _ = sys::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
+        let _ = wait::reap(self.pidfd.as_fd());
+    }
+
     /// Lets the child go on. A child that died meanwhile is found out by [`Init::next`].
     pub fn go(&self) {
         let _ = rustix::net::send(&self.channel, &GO, SendFlags::NOSIGNAL);
@@ -273,7 +279,7 @@ impl<'a> Child<'a> {
 
     fn step(&mut self, op: &Op) -> Result<()> {
         match op {
-            Op::Fork(flags) => self.fork(*flags),
+            Op::Fork { flags, cgroup } => self.fork(*flags, *cgroup),
             Op::Gate(Gate::Map) => self.wait_for_go(),
             Op::Gate(Gate::Cgroup) => self.wait_at(GATE_CGROUP),
             Op::Gate(Gate::Network) => self.wait_at(GATE_NETWORK),
@@ -365,9 +371,13 @@ impl<'a> Child<'a> {
     }
 
     /// Clones init; this process, the intermediate, reports its pid and ends.
-    fn fork(&mut self, flags: u64) -> Result<()> {
+    fn fork(&mut self, flags: u64, cgroup: Option<Slot>) -> Result<()> {
         // CLONE_PARENT: init is a child of the runtime. It takes the exit signal of this process, so none is given.
-        let args = CloneArgs { flags: flags | CLONE_PARENT, ..CloneArgs::default() };
+        let mut args = CloneArgs { flags: flags | CLONE_PARENT, ..CloneArgs::default() };
+        if let Some(slot) = cgroup {
+            args.flags |= CLONE_INTO_CGROUP;
+            args.cgroup = u64::from(self.stage.take(slot).as_raw_fd().unsigned_abs());
+        }
         let cloned = if self.plan.spawn.old_clone {
             // SAFETY: as below.
             call("clone", unsafe { sys::clone(args.flags, &mut -1) })
@@ -379,7 +389,9 @@ impl<'a> Child<'a> {
             0 => {
                 self.lead()?;
                 // Faster than the intermediate, init would be taken for it: its first word has to come second.
-                self.wait_for_go()
+                self.wait_for_go()?;
+                // It may be in sight of the container's processes from here on: what the intermediate has used goes.
+                self.stage.sweep(self.first_own)
             }
             pid => {
                 self.report(KIND_PID, pid);

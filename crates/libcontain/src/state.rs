@@ -22,11 +22,13 @@ use oci_spec::runtime::{Hooks, LinuxNamespaceType, LinuxResources, Spec};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, socket_with};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::bundle::Bundle;
 use crate::error::{Error, Kind};
 use crate::lock::Lock;
-use crate::plan::{NOTIFY_SOCKET, Plan};
+use crate::plan::{self, NOTIFY_SOCKET, Plan};
+use crate::runtime::CreateOptions;
 use crate::small_file;
 
 pub(crate) const EXEC_FIFO: &str = "exec.fifo";
@@ -72,6 +74,37 @@ pub(crate) struct Config {
     pub labels: Vec<String>,
     #[serde(rename = "Hooks")]
     pub hooks: Option<Hooks>,
+    /// What later processes take from the config. Records of before there were any have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exec: Option<Saved>,
+}
+
+/// The part of the config that holds for every process of the container, as it was when `create` read it: of those who read
+/// the record only `exec` takes it apart.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Saved {
+    /// A config without what concerns init alone.
+    spec: Box<RawValue>,
+    pub no_new_keyring: bool,
+}
+
+impl PartialEq for Saved {
+    fn eq(&self, other: &Self) -> bool {
+        (self.spec.get(), self.no_new_keyring) == (other.spec.get(), other.no_new_keyring)
+    }
+}
+
+impl Saved {
+    fn new(spec: &Spec, no_new_keyring: bool) -> Option<Self> {
+        let spec = serde_json::value::to_raw_value(&plan::later_part(spec)).ok()?;
+        Some(Saved { spec, no_new_keyring })
+    }
+
+    /// The config, without annotations, which the record has elsewhere.
+    pub fn spec(&self) -> Result<Spec, Error> {
+        serde_json::from_str(self.spec.get())
+            .map_err(|e| Error::new(Kind::Os, format!("{STATE}: config.exec.spec: {e}")))
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
@@ -134,7 +167,7 @@ const NAMESPACES: [(LinuxNamespaceType, &str, &str); 8] = [
 
 impl Record {
     /// What is known before anything is made.
-    pub fn new(id: &str, bundle: &Bundle, plan: &Plan, stdio: [Option<BorrowedFd<'_>>; 3]) -> Record {
+    pub fn new(id: &str, bundle: &Bundle, plan: &Plan, options: &CreateOptions<'_>) -> Record {
         let spec = bundle.spec();
         let root = spec.root().as_ref().map_or(Path::new(""), |r| r.path().as_path());
         let annotations: BTreeMap<_, _> = spec.annotations().iter().flatten().collect();
@@ -154,12 +187,13 @@ impl Record {
                 // The bundle's first: an annotation of that name must not stand in for it.
                 labels: [format!("bundle={}", bundle.dir().display())].into_iter().chain(labels).collect(),
                 hooks: spec.hooks().as_ref().map(later_hooks),
+                exec: Saved::new(spec, options.no_new_keyring),
             },
             rootless: !rustix::process::geteuid().is_root(),
             cgroup_paths: plan.cgroup.paths(),
             unit: None,
             namespace_paths: BTreeMap::new(),
-            external_descriptors: descriptors(stdio),
+            external_descriptors: descriptors(options.stdio),
             intel_rdt_path: plan.rdt.as_ref().map_or_else(String::new, |rdt| rdt.group.clone()),
             intel_rdt_mon_path: plan.rdt.as_ref().and_then(|rdt| rdt.monitor.clone()).unwrap_or_default(),
             intel_rdt_own: false,

@@ -4,6 +4,8 @@
 
 #[path = "child/cases.rs"]
 mod cases;
+#[path = "child/exec.rs"]
+mod exec;
 #[path = "child/failures.rs"]
 mod failures;
 #[path = "child/labels.rs"]

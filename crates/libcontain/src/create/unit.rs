@@ -15,7 +15,7 @@ impl Making<'_> {
     pub(super) fn enter_unit(&self, container: &mut Container, unit: &Unit, fds: &[OwnedFd]) -> Result<Cgroup, Error> {
         match container.next_event()? {
             Event::Cgroup => {}
-            Event::Failed(failure) => return Err(self.describe(&failure, fds)),
+            Event::Failed(failure) => return Err(self.wording(fds).describe(&failure)),
             _ => return Err(died(container, &Cgroup::default())),
         }
         container.start_unit(unit).map_err(|e| e.within(FRAME))?;

@@ -8,6 +8,7 @@
 pub(crate) mod annotations;
 pub mod cgroup;
 pub mod devices;
+mod exec;
 pub mod idmap;
 mod idmapped;
 pub(crate) mod mount_label;
@@ -40,6 +41,7 @@ use crate::error::{At, Level, Problem};
 use crate::host::Host;
 use crate::kernel::Call;
 
+pub(crate) use self::exec::{Join, exec, later_part};
 pub(crate) use self::libc_flag::{NEWTIME, NEWUSER};
 pub(crate) use self::namespaces::file as namespace_file;
 pub(crate) use self::namespaces::kinds as namespace_kinds;
@@ -151,19 +153,7 @@ pub fn plan(request: &Request<'_>, spec: &Spec, host: &Host) -> Result<Plan, Vec
     let mut planner = Planner::new(request, spec, host);
     planner.order();
     planner.rdt();
-    let plan = Plan {
-        users: planner.users,
-        needs: planner.needs,
-        spawn: planner.spawn,
-        steps: planner.steps,
-        images: planner.images,
-        cgroup: planner.cgroup,
-        net_devices: planner.net_devices,
-        rdt: planner.rdt,
-        seccomp_agent: planner.seccomp_agent,
-        warnings: planner.problems,
-    };
-    if plan.warnings.iter().any(|p| p.level == Level::Error) { Err(plan.warnings) } else { Ok(plan) }
+    planner.finish()
 }
 
 /// A plan in the making.
@@ -178,6 +168,8 @@ struct Planner<'a> {
     steps: Vec<Step>,
     images: Vec<Image>,
     cgroup: cgroup::Plan,
+    /// Others are in the container already.
+    joins: bool,
     net_devices: Vec<NetDevice>,
     rdt: Option<rdt::Rdt>,
     seccomp_agent: Option<seccomp::Agent>,
@@ -187,8 +179,18 @@ struct Planner<'a> {
 impl<'a> Planner<'a> {
     fn new(request: &'a Request<'a>, spec: &'a Spec, host: &'a Host) -> Self {
         let mut problems = Vec::new();
-        let ns = namespaces::Wanted::from(spec);
         let cgroup = cgroup::plan(request.id, spec, host, &mut problems);
+        let ns = namespaces::Wanted::from(spec);
+        Planner { problems, ..Planner::with(request, spec, host, ns, cgroup) }
+    }
+
+    fn with(
+        request: &'a Request<'a>,
+        spec: &'a Spec,
+        host: &'a Host,
+        ns: namespaces::Wanted,
+        cgroup: cgroup::Plan,
+    ) -> Self {
         let preserve_fds = request.listen_fds.saturating_add(request.preserve_fds);
         let old_clone = host.missing.has(Call::Clone3);
         let spawn = Spawn { preserve_fds, old_clone, ..Spawn::default() };
@@ -199,7 +201,8 @@ impl<'a> Planner<'a> {
             ns,
             spawn,
             cgroup,
-            problems,
+            joins: false,
+            problems: vec![],
             users: vec![],
             needs: vec![],
             steps: vec![],
@@ -247,6 +250,24 @@ impl<'a> Planner<'a> {
         self.masked_paths();
         self.credentials(); //      privilege goes last; see there for seccomp's place
         self.wait_and_exec();
+    }
+
+    fn finish(self) -> Result<Plan, Vec<Problem>> {
+        if self.problems.iter().any(|p| p.level == Level::Error) {
+            return Err(self.problems);
+        }
+        Ok(Plan {
+            users: self.users,
+            needs: self.needs,
+            spawn: self.spawn,
+            steps: self.steps,
+            images: self.images,
+            cgroup: self.cgroup,
+            net_devices: self.net_devices,
+            rdt: self.rdt,
+            seccomp_agent: self.seccomp_agent,
+            warnings: self.problems,
+        })
     }
 
     fn step(&mut self, at: At, op: Op) {
@@ -500,6 +521,10 @@ impl<'a> Planner<'a> {
             At::field("process.user"),
             Op::User { uid: user.uid(), gid: user.gid(), groups, may_keep: !self.host.is_privileged() },
         );
+        if self.joins {
+            // Another id may have made it dumpable (fs.suid_dumpable), in sight of the user's other processes.
+            self.step(At::field("process.user"), Op::Undumpable);
+        }
         if let Some(caps) = caps {
             let at = At::field("process.capabilities");
             self.step(at, Op::Capabilities(caps.effective, caps.permitted, caps.inheritable));
@@ -563,8 +588,8 @@ impl<'a> Planner<'a> {
             return false;
         }
         if !self.ns.is_new(libc_flag::NEWPID) && !self.ns.is_new(libc_flag::NEWUSER) {
-            let text = "SCMP_ACT_NOTIFY without CAP_SYS_PTRACE needs a new pid or user namespace: init has to be traceable \
-                        while its listener is taken, and other containers could see it";
+            let text = "SCMP_ACT_NOTIFY without CAP_SYS_PTRACE needs a new pid or user namespace: the process has to be \
+                        traceable while its listener is taken, and others could see it";
             self.problem(at, "", text);
         }
         self.step(at, Op::Traceable(true));

@@ -37,6 +37,17 @@ impl From<&Spec> for Wanted {
 }
 
 impl Wanted {
+    /// All of them as namespaces that exist.
+    pub fn joined(spec: &Spec) -> Self {
+        let entries = Wanted::from(spec).entries.into_iter().map(|(kind, i, _)| (kind, i, Some(vec![])));
+        Wanted { entries: entries.collect() }
+    }
+
+    /// All kinds that the config names, as clone flags.
+    pub fn all(&self) -> u64 {
+        self.entries.iter().fold(0, |all, (kind, ..)| all | kind)
+    }
+
     /// Whether the config names this kind, new or by path.
     pub fn has(&self, kind: u64) -> bool {
         self.entries.iter().any(|(k, ..)| *k == kind)
@@ -145,7 +156,7 @@ impl Planner<'_> {
             }
             self.joins();
             let at = self.ns.at(NEWPID);
-            self.step(at, Op::Fork(flags));
+            self.step(at, Op::Fork { flags, cgroup: None });
             flags = 0;
         }
         self.spawn.flags = flags;
@@ -397,7 +408,7 @@ mod tests {
                 Op::Undumpable => Some("undumpable"),
                 Op::SetNs(..) => Some("join"),
                 Op::BecomeRoot { .. } => Some("root"),
-                Op::Fork(_) => Some("fork"),
+                Op::Fork { .. } => Some("fork"),
                 _ => None,
             };
             assert_eq!(plan.steps.iter().filter_map(word).collect::<Vec<_>>().join(" "), expected, "{list:?}");

@@ -72,6 +72,12 @@ pub enum Open {
     ConsoleSocket,
     /// The exec FIFO of the state directory, `O_PATH`.
     ExecFifo,
+    /// The pidfd of the init process whose namespaces are joined.
+    Init,
+    /// A file of a cgroup that exists, `tasks` or `cgroup.procs`, for writing: host path.
+    Members(CString),
+    /// A cgroup that exists, to clone into: host path.
+    Cgroup(CString),
     /// An empty memfd: a hook's stdin, stdout or stderr.
     Memfd,
     /// A host file that a hook's output is appended to.
@@ -391,10 +397,15 @@ pub enum Op {
     Traceable(bool),
     /// `unshare(CLONE_NEW*)`.
     Unshare(u64),
-    /// Join a namespace of this kind.
+    /// Join a namespace of this kind; by the pidfd of an init process, its namespaces of these kinds in one call (Linux 5.8).
     SetNs(Slot, u64),
     /// Clone the next process and hand over to it: pid and time namespaces hold for children only.
-    Fork(u64),
+    Fork {
+        /// `CLONE_NEW*`.
+        flags: u64,
+        /// The v2 directory that it is born in.
+        cgroup: Option<Slot>,
+    },
     /// Write `0` to these files: the calling thread moves itself, which needs no RCU grace period.
     JoinCgroup {
         /// One per hierarchy.
@@ -482,6 +493,8 @@ pub enum Op {
     Mask(CString, Option<CString>),
     /// `sched_setaffinity(2)` to all CPUs: of those the kernel gives what the cgroup allows.
     AllCpus,
+    /// `sched_setaffinity(2)` to these: one bit per CPU.
+    Cpus(Vec<u64>),
     /// `prctl(PR_SET_NO_NEW_PRIVS)`.
     NoNewPrivs,
     /// `sched_setattr(2)`.

@@ -467,7 +467,7 @@ impl Planner<'_> {
     }
 
     /// A terminal takes the place of all three, or else what is the host's `/dev/null` is replaced.
-    fn stdio(&mut self, own_mounts: bool) {
+    pub(super) fn stdio(&mut self, own_mounts: bool) {
         let at = At::field("process.terminal");
         let process = self.process().filter(|process| process.terminal() == Some(true));
         let Some(process) = process else { return self.step(At::field("process"), Op::ReopenNull) };

@@ -148,6 +148,9 @@ impl fmt::Display for Open {
             Open::Namespace { path, kind, .. } => write!(f, "namespace {} {}", namespaces(*kind), text(path)),
             Open::ConsoleSocket => f.write_str("console socket"),
             Open::ExecFifo => f.write_str("exec.fifo"),
+            Open::Init => f.write_str("pidfd of init"),
+            Open::Members(path) => write!(f, "open {}", text(path)),
+            Open::Cgroup(path) => write!(f, "cgroup {}", text(path)),
             Open::Memfd => f.write_str("memfd"),
             Open::HookOutput(path) => write!(f, "append to {}", text(path)),
         }
@@ -204,7 +207,10 @@ impl fmt::Display for Op {
             Op::Traceable(yes) => f.write_str(if *yes { "traceable by the parent" } else { "not traceable" }),
             Op::Unshare(flags) => write!(f, "unshare {}", namespaces(*flags)),
             Op::SetNs(slot, kind) => write!(f, "setns {} need {}", namespaces(*kind), slot.0),
-            Op::Fork(flags) => write!(f, "clone init {}", namespaces(*flags)),
+            Op::Fork { flags, cgroup } => {
+                write!(f, "clone init {}", namespaces(*flags))?;
+                cgroup.map_or(Ok(()), |slot| write!(f, " into need {}", slot.0))
+            }
             Op::JoinCgroup { tasks, tolerate } => {
                 write!(f, "join cgroups{}:", if *tolerate { ", those that are there" } else { "" })?;
                 tasks.iter().try_for_each(|tasks| match tasks {
@@ -274,6 +280,7 @@ impl fmt::Display for Op {
                 context.as_ref().map_or(Ok(()), |context| write!(f, " {}", text(context)))
             }
             Op::AllCpus => f.write_str("all CPUs of the cgroup"),
+            Op::Cpus(mask) => write!(f, "CPUs {mask:x?}"),
             Op::NoNewPrivs => f.write_str("no_new_privs"),
             Op::Scheduler(s) => {
                 let [runtime, deadline, period] = s.times;

@@ -150,11 +150,11 @@ fn memory_policy(given: &LinuxMemoryPolicy) -> MemoryPolicy {
         MemoryPolicyFlagType::MpolFStaticNodes => 1 << 15,
     };
     let mode = given.flags().iter().flatten().fold(mode, |mode, f| mode | flag(f));
-    MemoryPolicy { mode, nodes: node_mask(given.nodes().as_deref().unwrap_or("")) }
+    MemoryPolicy { mode, nodes: mask_of(given.nodes().as_deref().unwrap_or("")) }
 }
 
 /// The bits of a list such as `0-3,7`.
-fn node_mask(list: &str) -> Vec<u64> {
+pub(super) fn mask_of(list: &str) -> Vec<u64> {
     let mut mask: Vec<u64> = Vec::new();
     for part in list.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
@@ -185,9 +185,9 @@ mod tests {
         for (list, mask) in
             [("", vec![]), ("0", vec![1]), ("0-2,4", vec![0b10111]), ("64, 1", vec![2, 1]), ("3-1", vec![])]
         {
-            assert_eq!(node_mask(list), mask, "{list:?}");
+            assert_eq!(mask_of(list), mask, "{list:?}");
         }
-        assert!(node_mask("0-4294967295").len() <= 1025, "a list cannot take the memory of the machine");
+        assert!(mask_of("0-4294967295").len() <= 1025, "a list cannot take the memory of the machine");
     }
 
     #[test]

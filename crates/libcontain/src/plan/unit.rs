@@ -10,7 +10,7 @@ impl Plan {
     /// Whether a process stands between the runtime and init, which clones init.
     #[must_use]
     pub fn has_intermediate(&self) -> bool {
-        self.steps.iter().any(|step| matches!(step.op, Op::Fork(_)))
+        self.steps.iter().any(|step| matches!(step.op, Op::Fork { .. }))
     }
 }
 

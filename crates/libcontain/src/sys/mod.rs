@@ -302,8 +302,13 @@ pub(crate) fn sched_setattr(scheduler: &Scheduler) -> Result<()> {
 /// `sched_setaffinity(2)` of this thread to every CPU that a kernel can have; the kernel takes those that the cpuset has.
 pub(crate) fn use_all_cpus() -> Result<()> {
     static ALL: [u64; 8192 / 64] = [u64::MAX; 8192 / 64];
+    use_cpus(&ALL)
+}
+
+/// `sched_setaffinity(2)` of the calling thread: one bit per CPU. Those that the machine has not got are left out.
+pub(crate) fn use_cpus(mask: &[u64]) -> Result<()> {
     // SAFETY: the kernel reads at most as many bytes as it is told, and cuts a mask that is longer than its own.
-    check(unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size_of_val(&ALL), ALL.as_ptr()) }).map(drop)
+    check(unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size_of_val(mask), mask.as_ptr()) }).map(drop)
 }
 
 /// `ioprio_set(2)` of the calling process's group.
