@@ -173,3 +173,182 @@ impl Planner<'_> {
         self.process().and_then(|process: &Process| process.exec_cpu_affinity().as_ref())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn spec(kinds: &[&str], process: &Value) -> Spec {
+        let kinds: Vec<Value> = kinds.iter().map(|kind| json!({ "type": kind })).collect();
+        let config = json!({
+            "ociVersion": "1.2.0",
+            "root": { "path": "rootfs", "readonly": true },
+            "mounts": [{ "destination": "/proc", "type": "proc", "source": "proc" }],
+            "hostname": "h",
+            "hooks": { "poststart": [{ "path": "/hook" }] },
+            "process": process,
+            "linux": { "namespaces": kinds, "maskedPaths": ["/proc/kcore"], "sysctl": { "net.ipv4.ip_forward": "1" },
+                       "resources": { "pids": { "limit": 7 } }, "cgroupsPath": "/c" },
+        });
+        later_part(&serde_json::from_value(config).unwrap())
+    }
+
+    fn sh() -> Value {
+        json!({ "user": { "uid": 0, "gid": 0 }, "args": ["/bin/sh"], "cwd": "/" })
+    }
+
+    fn v1() -> Join {
+        let tasks = |name: &str| format!("/sys/fs/cgroup/{name}/c/tasks");
+        Join { pid: 42, counted: Some(tasks("pids")), tasks: vec![tasks("cpu"), tasks("memory")], ..Join::default() }
+    }
+
+    fn v2() -> Join {
+        Join { pid: 42, directory: Some("/sys/fs/cgroup/c".into()), ..Join::default() }
+    }
+
+    fn planned(spec: &Spec, join: &Join) -> Plan {
+        let bundle = std::path::Path::new("/b");
+        let request = Request {
+            id: "c",
+            bundle,
+            no_pivot: false,
+            no_new_keyring: true,
+            listen_fds: 0,
+            listen_fd_names: None,
+            preserve_fds: 0,
+            notify_dir: None,
+            console: true,
+            wait_for_start: false,
+        };
+        exec(&request, spec, join, &Host::privileged()).unwrap()
+    }
+
+    /// The steps without their places, down to those that are init's as well.
+    fn steps(plan: &Plan) -> Vec<String> {
+        let lines = plan.steps.iter().map(|step| step.op.to_string());
+        lines.take_while(|line| !line.starts_with("stdio") && !line.starts_with("terminal")).collect()
+    }
+
+    #[test]
+    fn what_concerns_init_alone_is_not_kept() {
+        let kept = serde_json::to_value(spec(&["pid"], &sh())).unwrap();
+        let linux: Vec<&String> = kept["linux"].as_object().unwrap().keys().collect();
+        assert_eq!(linux, ["namespaces"]);
+        let members: Vec<&String> = kept.as_object().unwrap().keys().collect();
+        assert_eq!(members, ["linux", "ociVersion", "process"]);
+    }
+
+    #[test]
+    fn by_one_call_and_born_in_the_cgroup() {
+        let plan = planned(&spec(&["pid", "mount", "cgroup", "ipc"], &sh()), &v2());
+        assert_eq!(
+            steps(&plan),
+            [
+                "not dumpable",
+                "setns PID|NS|IPC need 1",
+                "clone init - into need 0",
+                "setns CGROUP need 2",
+                "all CPUs of the cgroup",
+                "root /",
+            ]
+        );
+        let needs: Vec<String> = plan.needs.iter().map(|need| need.what.to_string()).collect();
+        assert_eq!(needs, ["cgroup /sys/fs/cgroup/c", "pidfd of init", "pidfd of init"]);
+        assert!(plan.has_intermediate());
+    }
+
+    /// Without a namespace that holds for children there is no second process: the parent clones it in the cgroup.
+    #[test]
+    fn two_processes_where_two_are_enough() {
+        let plan = planned(&spec(&["mount"], &sh()), &v2());
+        assert_eq!(steps(&plan), ["not dumpable", "setns NS need 0", "all CPUs of the cgroup", "root /"]);
+        assert!(!plan.has_intermediate());
+    }
+
+    /// v1 counts only who is cloned inside. What costs memory is joined last.
+    #[test]
+    fn v1_counts_it_and_charges_little() {
+        let plan = planned(&spec(&["mount"], &sh()), &v1());
+        assert_eq!(
+            steps(&plan),
+            [
+                "not dumpable",
+                "join cgroups: need 0",
+                "setns NS need 1",
+                "clone init -",
+                "join cgroups: need 2 need 3",
+                "all CPUs of the cgroup",
+                "root /",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_user_namespace_makes_root_of_it() {
+        let users = spec(&["pid", "mount", "user"], &sh());
+        let plan = planned(&users, &v2());
+        assert_eq!(
+            steps(&plan),
+            [
+                "not dumpable",
+                "drop groups",
+                "setns PID|NS|USER need 1",
+                "not dumpable",
+                "clone init - into need 0",
+                "become root of the user namespace",
+                "not dumpable",
+                "all CPUs of the cgroup",
+                "root /",
+            ]
+        );
+        // It cannot be entered by who is in it.
+        let same = planned(&users, &Join { same_users: true, ..v2() });
+        assert!(steps(&same).contains(&"setns PID|NS need 1".to_owned()), "{:?}", steps(&same));
+    }
+
+    #[test]
+    fn without_a_mount_namespace_the_root_is_inits() {
+        let plan = planned(&spec(&[], &sh()), &v2());
+        assert_eq!(steps(&plan), ["not dumpable", "root /proc/42/root", "all CPUs of the cgroup", "chroot"]);
+    }
+
+    #[test]
+    fn cpus_before_and_after_the_cgroup_and_the_score_before_all() {
+        let mut process = sh();
+        process["execCPUAffinity"] = json!({ "initial": "0-1", "final": "3" });
+        process["oomScoreAdj"] = json!(5);
+        let plan = planned(&spec(&["pid"], &process), &v2());
+        assert_eq!(
+            steps(&plan),
+            [
+                "not dumpable",
+                "CPUs [3]",
+                "oom_score_adj 5",
+                "root /proc/42/root",
+                "setns PID need 1",
+                "clone init - into need 0",
+                "CPUs [8]",
+                "chroot",
+            ]
+        );
+    }
+
+    /// Nothing is set up for it, and it is not dumpable once it has the user's id either.
+    #[test]
+    fn it_ends_as_init_does() {
+        let mut process = sh();
+        process["terminal"] = json!(true);
+        process["user"] = json!({ "uid": 5, "gid": 6 });
+        let plan = planned(&spec(&["pid", "mount"], &process), &v2());
+        let all: Vec<String> = plan.steps.iter().map(|step| step.op.to_string()).collect();
+        let from = all.iter().position(|line| line.starts_with("terminal")).unwrap();
+        let expected =
+            ["terminal, master to need 2", "umask 0022", "user 5:6", "not dumpable", "find", "ready", "close", "exec"];
+        assert_eq!(all.len() - from, expected.len(), "{all:#?}");
+        for (line, begins) in all.iter().skip(from).zip(expected) {
+            assert!(line.starts_with(begins), "{line:?} {begins:?}");
+        }
+    }
+}

@@ -42,7 +42,7 @@ which! {
     oom_score: Op::OomScore(..),
     time_offsets: Op::TimeOffsets(..),
     cgroup_gate: Op::Gate(Gate::Cgroup),
-    not_cgroup_gate: Op::Gate(Gate::Map | Gate::Network | Gate::Hooks) | Op::OomScore(..) | Op::Fork(..) | Op::SetNs(..)
+    not_cgroup_gate: Op::Gate(Gate::Map | Gate::Network | Gate::Hooks) | Op::OomScore(..) | Op::Fork { .. } | Op::SetNs(..)
         | Op::Unshare(..) | Op::BecomeRoot { .. } | Op::Keyring(..) | Op::JoinCgroup { .. } | Op::AttachRoot { .. },
     map_gate: Op::Gate(Gate::Map),
     hooks_gate: Op::Gate(Gate::Hooks),
@@ -54,7 +54,7 @@ which! {
     undumpable: Op::Undumpable,
     traceable: Op::Traceable(true),
     traceable_no_more: Op::Traceable(false),
-    fork: Op::Fork(..),
+    fork: Op::Fork { .. },
     set_ns: Op::SetNs(..),
     set_mount_ns: Op::SetNs(_, NEWNS),
     set_user_ns: Op::SetNs(_, NEWUSER),
