@@ -23,6 +23,8 @@ pub enum Takes {
     List,
     /// One integer; the last one given counts.
     Int,
+    /// One integer each time it is given.
+    Ints,
     /// One duration in Go's notation; the last one given counts.
     Duration,
 }
@@ -96,6 +98,11 @@ impl Parsed {
     /// The last value of a flag, where it is not empty: for paths and names an empty value means "not given".
     pub fn given(&self, long: &str) -> Option<&OsStr> {
         self.value(long).filter(|v| !v.is_empty())
+    }
+
+    /// All values of a flag that may be given more than once, in the order given.
+    pub fn values(&self, long: &str) -> impl Iterator<Item = &OsStr> {
+        self.flags.iter().filter(move |(name, _)| *name == long).map(|(_, value)| value.as_os_str())
     }
 
     /// A positional argument; empty where there is none.
@@ -176,7 +183,7 @@ impl Found {
             return Err(Misuse(format!("invalid boolean value {:?} for -{}: parse error", text(&value), text(name))));
         }
         let is_wrong = match self.takes() {
-            Takes::Int => text(&value).parse::<i64>().is_err(),
+            Takes::Int | Takes::Ints => text(&value).parse::<i64>().is_err(),
             Takes::Duration => duration::parse(&text(&value)).is_none(),
             Takes::Bool | Takes::Value | Takes::List => false,
         };
@@ -214,6 +221,7 @@ mod tests {
         Flag { long: "env", short: "e", takes: Takes::List, help: "" },
         Flag { long: "quota", short: "", takes: Takes::Int, help: "" },
         Flag { long: "every", short: "", takes: Takes::Duration, help: "" },
+        Flag { long: "group", short: "g", takes: Takes::Ints, help: "" },
     ];
 
     fn run(line: &str, interleaved: bool) -> Result<Parsed, Misuse> {
@@ -253,6 +261,8 @@ mod tests {
             ("-d=no", true, "invalid boolean value \"no\" for -d: parse error"),
             ("-e a=1,b -e c", true, "env=a=1,b env=c|"),
             ("--quota -1", true, "quota=-1|"),
+            ("-g 1 -g 2", true, "group=1 group=2|"),
+            ("-g 1,2", true, "invalid value \"1,2\" for flag -g: parse error"),
             ("--quota=x", true, "invalid value \"x\" for flag -quota: parse error"),
             ("--every 5s", true, "every=5s|"),
             ("--every 5", true, "invalid value \"5\" for flag -every: parse error"),
@@ -272,6 +282,7 @@ mod tests {
         assert_eq!(p.value("bundle"), Some(OsStr::new("")));
         assert_eq!(p.given("bundle"), None);
         assert_eq!(p.given("env"), None);
+        assert_eq!(p.values("bundle").collect::<Vec<_>>(), ["1", "2", ""]);
     }
 
     #[test]

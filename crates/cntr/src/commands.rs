@@ -3,7 +3,7 @@
 //! Names and meanings are runc's (contract of the OCI command line); texts are ours. Data only.
 
 use crate::args::{Command, Count, Flag, Takes};
-use crate::{create, events, kill, list, ps, run, spec, update, verbs};
+use crate::{create, events, exec, kill, list, ps, run, spec, update, verbs};
 
 const ID: Count = exactly(1);
 const MANY: usize = usize::MAX;
@@ -20,7 +20,7 @@ const fn short(long: &'static str, short: &'static str, takes: Takes, help: &'st
     Flag { long, short, takes, help }
 }
 
-use Takes::{Bool, Duration, Int, List, Value};
+use Takes::{Bool, Duration, Int, Ints, List, Value};
 
 pub const GLOBAL: &[Flag] = &[
     flag("debug", Bool, "log more; entries then name the place in the source"),
@@ -67,8 +67,13 @@ const EXEC_FLAGS: &[Flag] = &[
     short("env", "e", List, "NAME=VALUE to add to the environment"),
     short("tty", "t", Bool, "give the process a terminal"),
     short("user", "u", Value, "UID[:GID], as numbers"),
-    short("additional-gids", "g", List, "additional group, as number"),
-    short("process", "p", Value, "file with a process object in place of all other flags"),
+    short("additional-gids", "g", Ints, "additional group, as number"),
+    short(
+        "process",
+        "p",
+        Value,
+        "file with a process object, in place of COMMAND and of the flags that change the process",
+    ),
     DETACH,
     PID_FILE,
     flag("process-label", Value, "SELinux label"),
@@ -162,13 +167,15 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "exec",
-        about: "run another process in a container (not implemented yet)",
+        about: "run another process in a container",
         operands: "CONTAINER-ID COMMAND [ARGUMENT...] | -p PROCESS.JSON CONTAINER-ID",
-        text: "",
+        text: "The process is as the config's, as it was when the container was made, but for COMMAND and the flags. Without\n\
+               --tty it has no terminal. The command ends with the status of the process, or 128 and the number of the signal\n\
+               that killed it; with --detach it ends with 0 when the process runs. It ends with 255 if there is none.",
         flags: EXEC_FLAGS,
         count: Count { min: 1, max: MANY },
         interleaved: false,
-        run: verbs::not_yet,
+        run: exec::exec,
     },
     Command {
         name: "features",

@@ -24,9 +24,9 @@ pub fn create(globals: &Globals<'_>, args: &Parsed) -> anyhow::Result<u8> {
 
 fn create_as_told(globals: &Globals<'_>, args: &Parsed, pid_file: Option<&Path>) -> anyhow::Result<()> {
     let (id, bundle) = subject(args)?;
-    check_terminal(&bundle, args, true)?;
+    check_terminal(wants_terminal(&bundle), args, true)?;
     let runtime = globals.making_runtime()?;
-    let sockets = Sockets::dial(args, &bundle)?;
+    let sockets = Sockets::dial(args, bundle.dir())?;
     globals.prepare_root()?;
     become_subreaper()?;
     let options = sockets.lend(options(args, pid_file)?);
@@ -93,14 +93,18 @@ pub fn options<'a>(args: &Parsed, pid_file: Option<&'a Path>) -> anyhow::Result<
     })
 }
 
-fn preserve_fds(args: &Parsed) -> anyhow::Result<u32> {
+/// The number, as the library has it.
+pub fn preserve_fds(args: &Parsed) -> anyhow::Result<u32> {
     let Some(given) = args.value("preserve-fds").map(OsStr::to_string_lossy) else { return Ok(0) };
     given.parse().map_err(|_| anyhow!("invalid value {given:?} for flag -preserve-fds: value out of range"))
 }
 
+pub fn wants_terminal(bundle: &Bundle) -> bool {
+    bundle.spec().process().as_ref().and_then(|p| p.terminal()).unwrap_or(false)
+}
+
 /// Who would hold the terminal's master end.
-pub fn check_terminal(bundle: &Bundle, args: &Parsed, detached: bool) -> anyhow::Result<()> {
-    let terminal = bundle.spec().process().as_ref().and_then(|p| p.terminal()).unwrap_or(false);
+pub fn check_terminal(terminal: bool, args: &Parsed, detached: bool) -> anyhow::Result<()> {
     let socket = args.given("console-socket").is_some();
     if terminal && detached && !socket {
         bail!("cannot allocate tty if runc will detach without setting console socket");

@@ -96,6 +96,13 @@ impl Log {
         self.write(Entry { level: "warning", msg: msg.to_owned(), ..self.entry() });
     }
 
+    /// One line about what has failed and changes nothing.
+    pub fn warn_of(&self, done: anyhow::Result<()>) {
+        if let Err(error) = done {
+            self.warning(&format!("{error:#}"));
+        }
+    }
+
     /// A line for `--debug`.
     #[track_caller]
     pub fn debug(&self, msg: impl FnOnce() -> String) {

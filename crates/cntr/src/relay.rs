@@ -1,11 +1,11 @@
 //! The three pipes between a foreground container and this process's own streams.
 //!
-//! Data moves in a poll loop (run.rs); nothing here blocks: a stream reads only when it is empty and writes only
+//! Data moves in a poll loop (foreground.rs); nothing here blocks: a stream reads only when it is empty and writes only
 //! what a writable pipe is sure to take. The caller's descriptors keep their flags: O_NONBLOCK belongs to the open
 //! file, which others share.
 
+use crate::foreground::Owner;
 use anyhow::Context;
-use libcontain::spec::{LinuxIdMapping, Spec};
 use rustix::event::PollFlags;
 use rustix::fs::{Gid, OFlags, Uid, fchown, fcntl_setfl};
 use rustix::io::Errno;
@@ -59,13 +59,13 @@ impl AsFd for End {
 }
 
 /// Three pipes: this process's ends with its own streams behind them, and the ends for the container.
-pub fn pipes(spec: &Spec) -> anyhow::Result<(Relay, [OwnedFd; 3])> {
+pub fn pipes(owner: Owner) -> anyhow::Result<(Relay, [OwnedFd; 3])> {
     let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(std::io::Error::from).context("pipe2");
     let ((input, to_input), (from_output, output), (from_error, error)) = (pipe()?, pipe()?, pipe()?);
     // A container that does not read must not stop its output from being read.
     fcntl_setfl(&to_input, OFlags::NONBLOCK).map_err(std::io::Error::from).context("fcntl")?;
     let theirs = [input, output, error];
-    hand_over(&theirs, spec);
+    hand_over(&theirs, owner);
     let streams = [
         Stream::new(End::Own(stdio::stdin()), End::Pipe(to_input)),
         Stream::new(End::Pipe(from_output), End::Own(stdio::stdout())),
@@ -76,18 +76,12 @@ pub fn pipes(spec: &Spec) -> anyhow::Result<(Relay, [OwnedFd; 3])> {
 
 /// Makes the container's root owner of its pipes, so that it can open /dev/stdout and the like. Where that is not
 /// permitted (an ordinary user's subordinate ids) the pipes work all the same, only not by name.
-fn hand_over(pipes: &[OwnedFd; 3], spec: &Spec) {
-    let Some(linux) = spec.linux() else { return };
-    let (uid, gid) = (root_id(linux.uid_mappings()), root_id(linux.gid_mappings()));
+fn hand_over(pipes: &[OwnedFd; 3], Owner { uid, gid }: Owner) {
     if uid.is_some() || gid.is_some() {
         for pipe in pipes {
             let _ = fchown(pipe, uid.map(Uid::from_raw), gid.map(Gid::from_raw));
         }
     }
-}
-
-fn root_id(mappings: &Option<Vec<LinuxIdMapping>>) -> Option<u32> {
-    mappings.iter().flatten().find(|m| m.container_id() == 0 && m.size() > 0).map(LinuxIdMapping::host_id)
 }
 
 impl Relay {

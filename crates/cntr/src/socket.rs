@@ -4,12 +4,12 @@
 
 use crate::args::Parsed;
 use anyhow::{Context, bail};
-use libcontain::{Bundle, CreateOptions};
+use libcontain::{CreateOptions, ExecOptions};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -23,10 +23,10 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// A relative path is one in the bundle, where runc is when it connects.
-    pub fn dial(args: &Parsed, bundle: &Bundle) -> anyhow::Result<Self> {
+    /// A relative path is one in `dir`: where runc is when it connects.
+    pub fn dial(args: &Parsed, dir: &Path) -> anyhow::Result<Self> {
         let connected = |flag| {
-            let path = args.given(flag).map(|path| bundle.dir().join(path));
+            let path = args.given(flag).map(|path| dir.join(path));
             path.map(|path| dial(&path).with_context(|| format!("dial unix {}", path.display()))).transpose()
         };
         Ok(Sockets { console: connected("console-socket")?, pidfd: connected("pidfd-socket")? })
@@ -34,8 +34,18 @@ impl Sockets {
 
     /// The options with these sockets.
     pub fn lend<'a>(&'a self, options: CreateOptions<'a>) -> CreateOptions<'a> {
-        let [console, pidfd_socket] = [&self.console, &self.pidfd].map(|socket| socket.as_ref().map(AsFd::as_fd));
+        let [console, pidfd_socket] = self.borrowed();
         CreateOptions { console, pidfd_socket, ..options }
+    }
+
+    /// The options with these sockets.
+    pub fn lend_exec<'a>(&'a self, options: ExecOptions<'a>) -> ExecOptions<'a> {
+        let [console, pidfd_socket] = self.borrowed();
+        ExecOptions { console, pidfd_socket, ..options }
+    }
+
+    fn borrowed(&self) -> [Option<BorrowedFd<'_>>; 2] {
+        [&self.console, &self.pidfd].map(|socket| socket.as_ref().map(AsFd::as_fd))
     }
 }
 

@@ -4,23 +4,17 @@
 //! the library's.
 
 use crate::args::Parsed;
+use crate::document;
 use crate::globals::{Globals, id};
-use anyhow::{Context, anyhow, bail};
+use anyhow::anyhow;
 use libcontain::Update;
 use libcontain::spec::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxPids, LinuxResources};
-use std::ffi::OsStr;
-use std::fs::OpenOptions;
-use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
-
-/// As much as is read of a file: that of config.json.
-const LIMIT: u64 = 16 << 20;
 
 /// Changes the resources of a container.
 pub fn update(globals: &Globals<'_>, args: &Parsed) -> anyhow::Result<u8> {
     let mut container = globals.runtime().container(&id(args.operand(0))?)?;
     let mut update = match args.given("resources") {
-        Some(file) => Update::from_json(&read(file)?)?,
+        Some(file) => Update::from_json(&document::read_file_or_stdin(file)?)?,
         None => Update { resources: resources(args)?, ..Update::default() },
     };
     if forget_kernel_memory(&mut update.resources) {
@@ -30,24 +24,6 @@ pub fn update(globals: &Globals<'_>, args: &Parsed) -> anyhow::Result<u8> {
     (update.l3_cache_schema, update.mem_bw_schema) = (text("l3-cache-schema"), text("mem-bw-schema"));
     globals.log.warnings(&container.update(&update)?);
     Ok(0)
-}
-
-/// The whole of a file, or of standard input.
-fn read(file: &OsStr) -> anyhow::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    let got = if file == "-" {
-        std::io::stdin().lock().take(LIMIT + 1).read_to_end(&mut text).context("read /dev/stdin")?
-    } else {
-        let context = |call: &str| format!("{call} {}", file.display());
-        // A terminal must not become ours.
-        let open = OpenOptions::new().read(true).custom_flags(nix::libc::O_NOCTTY).open(file);
-        let open = open.with_context(|| context("open"))?;
-        open.take(LIMIT + 1).read_to_end(&mut text).with_context(|| context("read"))?
-    };
-    if u64::try_from(got).is_ok_and(|got| got > LIMIT) {
-        bail!("{}: more than the limit of {} MiB", file.display(), LIMIT >> 20);
-    }
-    Ok(text)
 }
 
 /// Whether there was anything to forget.

@@ -119,8 +119,8 @@ fn apply(rules: &[Rule], spec: &Spec, host: &Host) -> Vec<Problem> {
 
 /// Rules for a process that comes into a container later; `spec` is what the container was made of, with this process in it.
 const LATER: &[Rule] = &[
-    process::args,
     process::cwd,
+    process::args,
     process::env,
     process::user,
     process::mapped_ids,

@@ -69,6 +69,14 @@ impl Exec {
         self.pidfd.as_fd()
     }
 
+    /// Sends it a signal, and never another process with its pid.
+    ///
+    /// # Errors
+    /// It has ended; what the kernel says otherwise.
+    pub fn kill(&self, signal: i32) -> Result<(), Error> {
+        sys::pidfd_send_signal(self.pidfd.as_fd(), signal).map_err(|e| Error::os("unable to signal the process", e))
+    }
+
     /// What the caller should be told although all went well.
     #[must_use]
     pub fn warnings(&self) -> &[Problem] {

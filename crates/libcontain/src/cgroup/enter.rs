@@ -64,7 +64,7 @@ impl Member {
             path = format!("{path}/{name}");
         }
         if !dir::exists(&path) {
-            return Err(wrong(format!("{path}: no such cgroup")));
+            return Err(wrong(format!("stat {path}: no such file or directory")));
         }
         Ok(path)
     }
@@ -137,7 +137,10 @@ mod tests {
             assert_eq!(refused(asked), format!("bad sub cgroup path: {sub}"));
         }
         assert_eq!(refused("cpu:a"), "unknown controller cpu");
-        assert_eq!(refused("not-there-at-all"), "/sys/fs/cgroup/pids/c/not-there-at-all: no such cgroup");
+        assert_eq!(
+            refused("not-there-at-all"),
+            "stat /sys/fs/cgroup/pids/c/not-there-at-all: no such file or directory"
+        );
         let own = cgroup.entrance(&[], 7).unwrap();
         assert_eq!((own.pid, own.counted.as_deref()), (7, Some("/sys/fs/cgroup/pids/c/tasks")));
     }
