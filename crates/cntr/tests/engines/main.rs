@@ -35,4 +35,6 @@ mod support;
 mod checks;
 mod docker;
 mod image;
+mod machine;
+mod podman;
 mod room;

@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::support::command::Running;
-use crate::support::{Cmd, leftovers, read, root, slow, wait_for};
+use crate::support::{Cmd, leftovers, read, root, runtime, slow, wait_for};
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -36,6 +36,12 @@ pub struct Room {
 impl Room {
     /// `None`, and a word of it, for an ordinary user. The thread that calls this has to live as long as the room.
     pub fn new() -> Option<Self> {
+        Self::furnished("exec \"$@\"", &[], BOOT)
+    }
+
+    /// One with more namespaces and another first process. `before` is a script that executes its arguments outside, with
+    /// the room's name as `$0`; `boot` has a file to make as `$0` once it is done, and the runtime under test as `$1`.
+    pub fn furnished(before: &str, namespaces: &[&str], boot: &str) -> Option<Self> {
         if !root() {
             return None;
         }
@@ -46,9 +52,10 @@ impl Room {
         let booted = dir.path().join("booted");
         let complaints = fs::File::create(dir.path().join("out/room")).unwrap();
         let unshare = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--net", "--ipc", "--uts", "--fork"])
-            .args(["--kill-child", "--mount-proc", "--propagation", "private", "sh", "-c", BOOT])
-            .arg(&booted)
+            .args(["--pdeathsig", "KILL", "sh", "-ec", before, &id, "unshare", "--mount", "--pid", "--net", "--ipc"])
+            .args(namespaces)
+            .args(["--uts", "--fork", "--kill-child", "--mount-proc", "--propagation", "private", "sh", "-ec", boot])
+            .args([&booted, &runtime()])
             .stdin(Stdio::null())
             .stderr(complaints)
             .spawn()
