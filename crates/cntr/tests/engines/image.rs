@@ -20,13 +20,18 @@ pub fn tar(dir: &Path) -> PathBuf {
 
 /// The image as a tar with an OCI layout in it, called `name` (`docker.io/library/box:latest`), made in `dir`.
 pub fn archive(dir: &Path, name: &str) -> PathBuf {
+    archive_of(dir, name, &["/bin/sh"])
+}
+
+/// The same with another command.
+pub fn archive_of(dir: &Path, name: &str, command: &[&str]) -> PathBuf {
     let layout = dir.join("layout");
     fs::create_dir_all(layout.join("blobs/sha256")).unwrap();
     let layer = blob(&layout, &fs::read(tar(dir)).unwrap(), "application/vnd.oci.image.layer.v1.tar");
     let config = json!({
         "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
         "os": "linux",
-        "config": { "Env": ["PATH=/usr/bin:/bin"], "Cmd": ["/bin/sh"] },
+        "config": { "Env": ["PATH=/usr/bin:/bin"], "Cmd": command },
         // one layer, not compressed: its digest is that of what it holds
         "rootfs": { "type": "layers", "diff_ids": [layer["digest"]] },
     });
