@@ -14,14 +14,24 @@ die() {
     exit 125
 }
 
-# Where the images are. An image is called by the hash of all that it is made of, so that a change of any of it is
+# image_packages IMAGE: what is installed on it.
+image_packages() {
+    case $1 in
+    base) cat "$vm/packages" ;;
+    engines) cat "$vm/packages" "$vm/packages.engines" ;;
+    *) die "no such image: $1 (base or engines)" ;;
+    esac
+}
+
+# image_dir IMAGE: where it is. An image is called by the hash of all that it is made of, so that a change of any of it is
 # another image, and QEMU's version because a saved machine belongs to the version that saved it.
 #   root.raw, vmlinuz, initrd       the disk (ext4), its kernel, and what finds the disk
 #   packages                        what is installed, with versions
 #   LAYOUT.disk LAYOUT.ram LAYOUT.state   a machine that has booted and waits for its job
 image_dir() {
     local id
-    id=$({ cat "$vm"/{machine.bash,image,kernel,packages} "$vm"/guest/*; qemu-system-x86_64 --version; } | sha256sum)
+    id=$({ cat "$vm"/{machine.bash,image,kernel} "$vm"/guest/* && image_packages "$1" && qemu-system-x86_64 --version; } |
+        sha256sum)
     echo "${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/cntr/vm/${id:0:16}"
 }
 

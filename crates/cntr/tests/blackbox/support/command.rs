@@ -164,6 +164,10 @@ impl Running {
         super::read(&self.stdout)
     }
 
+    pub fn stderr(&self) -> String {
+        super::read(&self.stderr)
+    }
+
     pub fn wait(mut self) -> Output {
         let mut pause = Duration::from_micros(200);
         let status = loop {

@@ -1,0 +1,80 @@
+//! Docker on this machine: `dockerd` with the binary under test as its default runtime.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::room::{Daemon, Room};
+use crate::support::{Cmd, Output, have, runtime, wait_for};
+use crate::{checks, image};
+
+mod run;
+
+/// A daemon with one image, `box`.
+#[derive(Debug)]
+pub struct Docker {
+    pub room: Room,
+    pub daemon: Option<Daemon>,
+    options: Vec<String>,
+}
+
+impl Docker {
+    /// Starts one in a room of its own; `options` are dockerd's.
+    fn start(options: &[&str]) -> Option<Self> {
+        if !have("dockerd") || !have("docker") {
+            return None;
+        }
+        let options = options.iter().map(|o| (*o).to_owned()).collect();
+        let mut docker = Docker { room: Room::new()?, daemon: None, options };
+        fs::create_dir(docker.room.path("cli")).unwrap();
+        docker.start_daemon();
+        let tar = image::tar(docker.room.dir()).to_string_lossy().into_owned();
+        docker.ok(&["import", "--change", "CMD [\"/bin/sh\"]", "--change", "ENV PATH=/usr/bin:/bin", &tar, "box"]);
+        Some(docker)
+    }
+
+    /// Starts dockerd, for the first time or again.
+    fn start_daemon(&mut self) {
+        let path = |sub: &str| self.room.path(sub).to_string_lossy().into_owned();
+        let runtime = format!("judged={}", runtime().display());
+        let dockerd = self
+            .room
+            .command("dockerd")
+            .args(&["--data-root", &path("data"), "--exec-root", &path("exec"), "--pidfile", &path("dockerd.pid")])
+            .args(&["--host", &self.host(), "--add-runtime", &runtime, "--default-runtime", "judged"])
+            .args(&["--cgroup-parent", &self.room.cgroup_parent(), "--exec-opt", "native.cgroupdriver=cgroupfs"])
+            .args(&self.options.iter().map(String::as_str).collect::<Vec<_>>());
+        let daemon = self.room.daemon(dockerd);
+        let up = || self.docker(&["version"]).run().code == Some(0);
+        wait_for("dockerd", || up().then_some(()));
+        self.daemon = Some(daemon);
+    }
+
+    fn host(&self) -> String {
+        format!("unix://{}", self.room.path("docker.sock").display())
+    }
+
+    /// The client, of the package that the daemon is from if there are several.
+    pub fn docker(&self, args: &[&str]) -> Cmd {
+        let debian = PathBuf::from("/usr/bin/docker");
+        let client = if debian.exists() { "/usr/bin/docker" } else { "docker" };
+        let config = self.room.path("cli").to_string_lossy().into_owned();
+        self.room.command(client).env("DOCKER_HOST", &self.host()).env("DOCKER_CONFIG", &config).args(args)
+    }
+
+    /// The client, which has to succeed; its stdout.
+    #[track_caller]
+    pub fn ok(&self, args: &[&str]) -> String {
+        self.docker(args).ok().stdout
+    }
+
+    /// `docker run --rm OPTIONS box sh -c SCRIPT`, whatever comes of it.
+    pub fn run(&self, options: &[&str], script: &str) -> Output {
+        self.docker(&["run", "--rm"]).args(options).args(&["box", "sh", "-c", script]).run()
+    }
+}
+
+#[test]
+fn docker() {
+    let Some(docker) = Docker::start(&[]) else { return };
+    checks::run("docker", &docker, run::CHECKS);
+}

@@ -1,0 +1,148 @@
+//! A machine of an engine's own: pid, mount, network, IPC and UTS namespaces, with a process that keeps them.
+//!
+//! Invariant: when the room is dropped, nothing of it is left. What runs in it dies with its first process, and that one
+//! with this test program, however it ends (unshare(1) is killed with the thread that called [`Room::new`], and kills it).
+//! Mounts, links, rules and bridges are in the namespaces. Cgroups and the directory are removed by name.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use crate::support::command::Running;
+use crate::support::{Cmd, leftovers, read, root, runtime, slow, wait_for};
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// What the first process does before it waits for its end. As on a machine that systemd has booted, / is shared: volumes
+/// are propagated. Engines keep sockets and state in /run whatever they are told. A shell is a first process that reaps.
+const BOOT: &str = "mount --make-rshared / && mount -t tmpfs tmpfs /run && mkdir /run/lock && ip link set lo up && \
+    : >\"$0\" && while :; do sleep 1000; done";
+
+#[derive(Debug)]
+pub struct Room {
+    /// Its name, unique on the machine: `cntr-test-PID-N`.
+    pub id: String,
+    dir: TempDir,
+    unshare: Child,
+    first: i32,
+}
+
+impl Room {
+    /// `None`, and a word of it, for an ordinary user. The thread that calls this has to live as long as the room.
+    pub fn new() -> Option<Self> {
+        Self::furnished("exec \"$@\"", &[], BOOT)
+    }
+
+    /// One with more namespaces and another first process. `before` is a script that executes its arguments outside, with
+    /// the room's name as `$0`; `boot` has a file to make as `$0` once it is done, and the runtime under test as `$1`.
+    pub fn furnished(before: &str, namespaces: &[&str], boot: &str) -> Option<Self> {
+        if !root() {
+            return None;
+        }
+        let id = format!("cntr-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let dir = tempfile::Builder::new().prefix(&format!("{id}.")).tempdir().expect("a temporary directory");
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::create_dir(dir.path().join("out")).unwrap();
+        let booted = dir.path().join("booted");
+        let complaints = fs::File::create(dir.path().join("out/room")).unwrap();
+        let unshare = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "sh", "-ec", before, &id, "unshare", "--mount", "--pid", "--net", "--ipc"])
+            .args(namespaces)
+            .args(["--uts", "--fork", "--kill-child", "--mount-proc", "--propagation", "private", "sh", "-ec", boot])
+            .args([&booted, &runtime()])
+            .stdin(Stdio::null())
+            .stderr(complaints)
+            .spawn()
+            .expect("setpriv");
+        let first = wait_for("a room", || booted.exists().then(|| child(unshare.id() as i32)).flatten());
+        Some(Room { id, dir, unshare, first })
+    }
+
+    /// The directory of this room, on the host's disk and at the same path inside.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn path(&self, sub: &str) -> PathBuf {
+        self.dir.path().join(sub)
+    }
+
+    /// The cgroup that everything an engine makes has to be in.
+    pub fn cgroup_parent(&self) -> String {
+        format!("/{}", self.id)
+    }
+
+    /// The pid, on the host, of the room's first process: `/proc/PID/root` and `/proc/PID/ns` are the room.
+    pub fn first(&self) -> i32 {
+        self.first
+    }
+
+    /// A command in the room. At its deadline only nsenter(1) is killed; what it ran ends with the room.
+    pub fn command(&self, program: &str) -> Cmd {
+        let argv = ["nsenter", "-t", &self.first.to_string(), "-m", "-p", "-n", "-i", "-u", "--", program];
+        Cmd::new(argv.iter().map(Into::into).collect(), &self.path("out")).cwd(self.dir())
+    }
+
+    /// A line of shell in the room.
+    pub fn shell(&self, script: &str) -> Cmd {
+        self.command("sh").args(&["-c", script])
+    }
+
+    /// Starts a daemon in the room.
+    pub fn daemon(&self, command: Cmd) -> Daemon {
+        let running = command.spawn();
+        let nsenter = running.child.id() as i32;
+        let pid = wait_for("a daemon", || child(nsenter));
+        Daemon { running, pid }
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.dir.disable_cleanup(true);
+        let keep = std::thread::panicking() && std::env::var_os("CNTR_TEST_KEEP").is_some();
+        let _ = kill(Pid::from_raw(self.first), Signal::SIGKILL);
+        let _ = self.unshare.wait();
+        // killed processes leave their cgroups in a moment
+        for _ in 0..100 * slow() {
+            leftovers::remove_cgroups(&self.id);
+            if leftovers::cgroups(&self.id).is_empty() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        self.dir.disable_cleanup(keep || !leftovers::remove_mounts(self.dir()));
+    }
+}
+
+/// The only child of a process.
+fn child(pid: i32) -> Option<i32> {
+    read(format!("/proc/{pid}/task/{pid}/children")).trim().parse().ok()
+}
+
+/// A program that goes on in the room: it ends with the room, or when it is told to.
+#[derive(Debug)]
+pub struct Daemon {
+    running: Running,
+    /// On the host.
+    pub pid: i32,
+}
+
+impl Daemon {
+    /// Sends a signal and waits for the end.
+    pub fn end(mut self, signal: Signal) {
+        let _ = kill(Pid::from_raw(self.pid), signal);
+        wait_for("the end of a daemon", || self.running.child.try_wait().unwrap());
+    }
+
+    /// What it wrote to stderr, for the text of a failure.
+    pub fn log(&self) -> String {
+        self.running.stderr()
+    }
+}
