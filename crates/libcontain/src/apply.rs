@@ -59,7 +59,7 @@ pub(crate) fn apply(stage: &mut Stage<'_>, op: &Op) -> Result<()> {
         Op::Device(device) => mounts::device(stage, device),
         Op::Symlink(target, path) => mounts::symlink(stage, target, path),
         Op::Ptmx => mounts::ptmx(stage),
-        Op::PivotRoot { shared } => mounts::pivot_root(stage, *shared),
+        Op::PivotRoot => mounts::pivot_root(stage),
         Op::MoveRoot => mounts::move_root(stage),
         Op::Chroot => {
             call("fchdir", rustix::process::fchdir(stage.root()?))?;

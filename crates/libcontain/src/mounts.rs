@@ -449,18 +449,9 @@ pub(crate) fn ptmx(stage: &mut Stage<'_>) -> Result<()> {
 
 /// `pivot_root(".", ".")` stacks the old root on the new one (pivot_root(2), NOTES), from where it is unmounted. It is a
 /// slave or private by now, so nothing of that reaches the host.
-///
-/// If it has peers on the host (a shared root propagation), unmounting what is mounted in it would unmount that there too.
-pub(crate) fn pivot_root(stage: &mut Stage<'_>, shared: bool) -> Result<()> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let old = if shared { Some(call("open", rustix::fs::open(c"/", flags, Mode::empty()))?) } else { None };
+pub(crate) fn pivot_root(stage: &Stage<'_>) -> Result<()> {
     call("fchdir", rustix::process::fchdir(stage.root()?))?;
     call("pivot_root", rustix::process::pivot_root(c".", c"."))?;
-    if let Some(old) = old {
-        let old = stage.lend(old);
-        let slave = MountPropagationFlags::DOWNSTREAM.bits().into();
-        set_attributes(old, true, MountAttr { propagation: slave, ..MountAttr::default() })?;
-    }
     call("umount2", rustix::mount::unmount(c".", UnmountFlags::DETACH))?;
     call("chdir", rustix::process::chdir(c"/"))
 }

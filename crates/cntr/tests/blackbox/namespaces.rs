@@ -354,17 +354,21 @@ pub(crate) fn within(sandbox: &Sandbox, argv: &[&str]) {
 }
 
 /// A root that is shared has to be made so in a peer group of its own: mounts of the container, and the unmounting of
-/// the old root with all that lies below it, are nothing to the host.
+/// the old root with all that lies below it, are nothing to the host. With a hook the root is attached at its own path,
+/// where Docker's bridge and its hook want a volume that is rshared to work as well.
 #[test]
 fn shared_root_leaves_the_mounts_of_the_host_alone() {
     if !root() {
         return;
     }
     for propagation in ["shared", "rshared", "slave", "rslave", "private"] {
-        for user in [false, true] {
+        for (user, hook) in [(false, false), (false, true), (true, false), (true, true)] {
             let sandbox = with_shared_mounts();
             let mut config = config(&sandbox);
             config["linux"]["rootfsPropagation"] = propagation.into();
+            if hook {
+                config["hooks"] = json!({ "createRuntime": [{ "path": "/bin/true" }] });
+            }
             if user {
                 in_user_namespace(&sandbox, &mut config);
             }
@@ -374,7 +378,7 @@ fn shared_root_leaves_the_mounts_of_the_host_alone() {
             within(&sandbox, &["mount", "--bind", &rootfs, &rootfs]);
             let mounts = || read(format!("/proc/{}/mountinfo", sandbox.host_pid()));
             let before = mounts();
-            let context = format!("{propagation}, user namespace: {user}");
+            let context = format!("{propagation}, user namespace: {user}, hook: {hook}");
             let created = sandbox.verb(&["create", "--bundle", &sandbox.bundle().to_string_lossy()]).run();
             assert_eq!(mounts(), before, "{context}: {created:#?}");
             assert_eq!(created.code, Some(0), "{context}: {created:#?}");

@@ -30,7 +30,8 @@ pub fn run<E: Sync>(engine: &str, env: &E, checks: &[Check<E>]) {
                     let end = thread.spawn_scoped(scope, || check(env)).expect("a thread").join();
                     println!("{name} {} {:?}", if end.is_ok() { "ok" } else { "FAILED" }, start.elapsed());
                     if let Err(why) = end {
-                        failed.lock().unwrap().push(format!("{name}: {}", text(&*why)));
+                        let first = text(&*why).lines().next().unwrap_or_default();
+                        failed.lock().unwrap().push(format!("  {name}: {first}"));
                     }
                 }
             });

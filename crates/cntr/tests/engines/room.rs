@@ -143,6 +143,6 @@ impl Daemon {
 
     /// What it wrote to stderr, for the text of a failure.
     pub fn log(&self) -> String {
-        self.running.stderr()
+        read(&self.running.stderr)
     }
 }

@@ -455,10 +455,7 @@ pub enum Op {
     /// Run a hook inside the container.
     Hook(ContainerHook),
     /// `pivot_root(2)` into the rootfs and drop the old root.
-    PivotRoot {
-        /// The old root still has peers on the host: cut them off before it is unmounted.
-        shared: bool,
-    },
+    PivotRoot,
     /// Move the root, which is attached at its own path, over `/`.
     MoveRoot,
     /// Enter the rootfs by `chroot(2)`.

@@ -89,23 +89,19 @@ impl Planner<'_> {
         }
         let propagation = self.root_propagation();
         let at = At::field("linux.rootfsPropagation");
-        // Shared: mounts made in the copied volumes are to reach the host, so these stay its peers. But nothing may be
-        // attached to a shared mount here, and "/" is where the root will be.
+        // Shared: mounts made in the copied volumes are to reach the host. The parent opens these, so they are its mounts'
+        // peers. What is here is not, whatever is asked for: the root is attached to it (pivot_root(2) wants no shared parent)
+        // and it is unmounted, and neither is to reach the host.
         let shared = propagation & MS_SHARED != 0;
-        let base = match propagation {
-            _ if shared => MS_PRIVATE,
-            p if p & MS_UNBINDABLE != 0 => MS_SLAVE | MS_REC,
-            p => p,
-        };
+        let base = if propagation & (MS_SHARED | MS_UNBINDABLE) != 0 { MS_SLAVE | MS_REC } else { propagation };
         self.step(at, Op::Propagate(base));
         let path = self.root_path();
         let at = At::field("root.path");
         let tree = self.tree(at, path.clone(), true);
         let on = if self.attaches_over_slash() { c"/".into() } else { path };
-        let inherit = if shared { MS_SLAVE | MS_REC } else { base };
-        let of_root = inherited(&tree, inherit);
+        let of_root = inherited(&tree, base);
         self.step(at, Op::AttachRoot { on, tree, inherit: of_root });
-        let inherit = if shared { 0 } else { inherit };
+        let inherit = if shared { 0 } else { base };
         let mounts: Vec<Mount> = self.spec.mounts().iter().flatten().cloned().collect();
         for (i, mount) in mounts.iter().enumerate() {
             self.mount(i, mount, inherit);
@@ -434,7 +430,7 @@ impl Planner<'_> {
         let own_mounts = self.ns.has(NEWNS);
         let propagation = self.root_propagation();
         if own_mounts && !self.request.no_pivot {
-            self.step(at, Op::PivotRoot { shared: propagation & MS_SHARED != 0 });
+            self.step(at, Op::PivotRoot);
         } else {
             if own_mounts && !self.attaches_over_slash() {
                 self.step(at, Op::MoveRoot); // a chroot(2) below the old root could be left again

@@ -251,8 +251,7 @@ impl fmt::Display for Op {
             Op::Hook(hook) => write!(f, "run {} hook #{}", hook.list, hook.index),
             Op::OpenProc => f.write_str("open a procfs"),
             Op::ArmStart => f.write_str("open /proc/self/fd for exec.fifo"),
-            Op::PivotRoot { shared: false } => f.write_str("pivot_root"),
-            Op::PivotRoot { shared: true } => f.write_str("pivot_root, old root rslave"),
+            Op::PivotRoot => f.write_str("pivot_root"),
             Op::MoveRoot => f.write_str("move root over /"),
             Op::Chroot => f.write_str("chroot"),
             Op::ReopenNull => f.write_str("stdio on /dev/null becomes the container's"),
@@ -398,7 +397,7 @@ impl Op {
             Op::Ptmx => "error setting up ptmx".into(),
             Op::Symlink(..) => "error setting up /dev symlinks".into(),
             Op::AttachRoot { .. } | Op::Propagate(_) | Op::OpenRoot(_) => "error preparing rootfs".into(),
-            Op::PivotRoot { .. } | Op::MoveRoot | Op::Chroot => "error jailing process inside rootfs".into(),
+            Op::PivotRoot | Op::MoveRoot | Op::Chroot => "error jailing process inside rootfs".into(),
             Op::Console(_) => "error setting up console".into(),
             Op::OomScore(_) => "failed to update /proc/self/oom_score_adj".into(),
             Op::TimeOffsets(_) => "failed to update /proc/self/timens_offsets".into(),
@@ -485,7 +484,7 @@ mod tests {
     fn operations_are_framed_in_words_that_callers_know() {
         let path = || c"/x".to_owned();
         for (op, frame) in [
-            (Op::PivotRoot { shared: false }, "error jailing process inside rootfs"),
+            (Op::PivotRoot, "error jailing process inside rootfs"),
             (Op::Chroot, "error jailing process inside rootfs"),
             (Op::OpenRoot(path()), "error preparing rootfs"),
             (Op::Ptmx, "error setting up ptmx"),

@@ -227,7 +227,7 @@ fn the_root_is_entered_as_asked() {
         let plan = plan(asked, &config(name), &v2()).unwrap();
         plan.steps[place(&plan, rules::enter_root)].op.clone()
     };
-    assert_eq!(enters(&request(), "spec"), Op::PivotRoot { shared: false });
+    assert_eq!(enters(&request(), "spec"), Op::PivotRoot);
     assert_eq!(enters(&Request { no_pivot: true, ..request() }, "spec"), Op::Chroot);
     assert_eq!(enters(&request(), "bare"), Op::Chroot, "without a mount namespace");
 }

@@ -71,7 +71,7 @@ which! {
     node: Op::Device(..),
     arm_start: Op::ArmStart,
     open_proc: Op::OpenProc,
-    enter_root: Op::PivotRoot { .. } | Op::Chroot,
+    enter_root: Op::PivotRoot | Op::Chroot,
     new_root_propagation: Op::RootPropagation(..),
     reopen_null: Op::ReopenNull,
     console: Op::Console(..),

@@ -150,7 +150,8 @@ pub struct Running {
     pub child: Child,
     argv: Vec<OsString>,
     stdout: PathBuf,
-    stderr: PathBuf,
+    /// The file it goes to.
+    pub stderr: PathBuf,
     start: Instant,
     timeout: Duration,
 }
@@ -162,10 +163,6 @@ impl Running {
 
     pub fn stdout(&self) -> String {
         super::read(&self.stdout)
-    }
-
-    pub fn stderr(&self) -> String {
-        super::read(&self.stderr)
     }
 
     pub fn wait(mut self) -> Output {

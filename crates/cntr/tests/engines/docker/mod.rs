@@ -7,6 +7,11 @@ use crate::room::{Daemon, Room};
 use crate::support::{Cmd, Output, have, runtime, wait_for};
 use crate::{checks, image};
 
+mod container;
+mod files;
+mod life;
+mod limits;
+mod namespaces;
 mod run;
 
 /// A daemon with one image, `box`.
@@ -76,5 +81,6 @@ impl Docker {
 #[test]
 fn docker() {
     let Some(docker) = Docker::start(&[]) else { return };
-    checks::run("docker", &docker, run::CHECKS);
+    let groups = [run::CHECKS, limits::CHECKS, files::CHECKS, namespaces::CHECKS, life::CHECKS];
+    checks::run("docker", &docker, &groups.concat());
 }
