@@ -110,10 +110,27 @@ fn call(globals: &Globals<'_>, command: &Command, argv: &[OsString]) -> u8 {
         let _ = print(&format!("Incorrect Usage.\n\n{}", help::command(globals.name, command)));
         return fail(globals.log, &anyhow!(text), FAILURE);
     }
+    if let Err((error, status)) = protect(command) {
+        return fail(globals.log, &error, status);
+    }
     globals.log.debug(|| format!("{} {:?}", command.name, parsed.operands));
     match (command.run)(globals, &parsed) {
         Ok(status) => status,
         Err(error) => fail(globals.log, &error, FAILURE),
+    }
+}
+
+/// Commands by which our executable gets into containers: what is said before an error of theirs, and its exit status.
+const ENTER_CONTAINERS: [(&str, &str, u8); 3] =
+    [("create", "runc create failed", FAILURE), ("run", "runc run failed", FAILURE), ("exec", "exec failed", 255)];
+
+/// Executes this program once more, from where no container can write to it. Before a config is read or a file is opened.
+fn protect(command: &Command) -> Result<(), (anyhow::Error, u8)> {
+    match ENTER_CONTAINERS.iter().find(|(name, ..)| *name == command.name) {
+        Some((_, frame, status)) => {
+            libcontain::seal::protect_executable().context(*frame).map_err(|error| (error, *status))
+        }
+        None => Ok(()),
     }
 }
 

@@ -111,6 +111,8 @@ pub struct Container {
     /// The conversation with systemd that made it, and how long another may take.
     manager: Option<Systemd>,
     bus_limit: Duration,
+    /// It is entered also if it could overwrite the executable of this process.
+    unprotected: bool,
     signal_mask: u64,
     warnings: Vec<Problem>,
 }
@@ -132,6 +134,7 @@ impl Container {
             claim: Claim::None,
             manager: None,
             bus_limit: systemd::PATIENCE,
+            unprotected: false,
             signal_mask: sys::signal_mask(),
             warnings: Vec::new(),
         }
@@ -151,6 +154,15 @@ impl Container {
     /// How long systemd is waited for.
     pub(crate) fn with_bus_limit(self, bus_limit: Duration) -> Self {
         Container { bus_limit, ..self }
+    }
+
+    /// As [`Runtime::with_unprotected_executable`](crate::Runtime::with_unprotected_executable) says.
+    pub(crate) fn with_unprotected_executable(self, unprotected: bool) -> Self {
+        Container { unprotected, ..self }
+    }
+
+    pub(crate) fn has_unprotected_executable(&self) -> bool {
+        self.unprotected
     }
 
     pub(crate) fn own_cgroup(&mut self) -> Result<(), Error> {

@@ -17,12 +17,12 @@ use crate::create::{self, FRAME};
 use crate::error::{At, Error, Kind, Level, Problem, errno_text};
 use crate::host::Host;
 use crate::kernel::Call;
-use crate::plan::{self, Join, Plan, Request};
+use crate::plan::{self, Join, Plan, Request, idmap};
 use crate::report::Event;
 use crate::spawn::{Init, Launch, spawn};
 use crate::state::Saved;
 use crate::wording::Wording;
-use crate::{agent, bundle, cgroup, check, handover, rdt, small_file, sys, wait};
+use crate::{agent, bundle, cgroup, check, handover, rdt, seal, small_file, sys, wait};
 
 /// What a caller may ask for besides the process.
 #[derive(Debug, Default)]
@@ -107,8 +107,8 @@ impl Container {
     /// and the OOM score always are. Returns when the program is executing.
     ///
     /// # Errors
-    /// [`Kind::NotRunning`] of a stopped container, [`Kind::Paused`] of a paused one; [`Kind::Config`] with all problems of
-    /// `process`; [`Kind::Exec`] of a program that cannot be executed. Nothing is left of the process.
+    /// [`Kind::NotRunning`] of a stopped container, [`Kind::Paused`] of a paused one; [`Kind::Unsupported`] if the container could
+    /// overwrite the executable of this process (see [`seal`](crate::seal)); [`Kind::Config`] with all problems of `process`; [`Kind::Exec`] of a program that cannot be executed. Nothing is left of the process.
     pub fn exec(&self, process: &Process, options: &ExecOptions<'_>) -> Result<Exec, Error> {
         create::check_inherited(0, options.preserve_fds)?;
         let init = self.init_to_join(options.ignore_paused)?;
@@ -122,6 +122,10 @@ impl Container {
         if has_users(&spec) {
             join.same_users = same_namespace(pid, "user");
             host.setgroups_denied |= denies_groups(pid);
+        }
+        if !self.has_unprotected_executable() {
+            let own_users = has_users(&spec) && !join.same_users;
+            seal::demand(|| own_users.then(|| users_of(pid)).flatten())?;
         }
         // Where it goes if its place takes nobody, last first. Named cgroups are meant as they are.
         let mut others = vec![];
@@ -215,6 +219,12 @@ fn has_users(spec: &Spec) -> bool {
 fn same_namespace(pid: u32, file: &str) -> bool {
     let of = |who: &str| rustix::fs::stat(format!("/proc/{who}/ns/{file}")).map(|stat| (stat.st_dev, stat.st_ino));
     matches!((of("thread-self"), of(&pid.to_string())), (Ok(own), Ok(theirs)) if own == theirs)
+}
+
+/// Nothing is known of a process that has ended.
+fn users_of(pid: u32) -> Option<Vec<[u32; 3]>> {
+    let text = small_file::read(CWD, format!("/proc/{pid}/uid_map")).ok()?;
+    Some(idmap::parse(&text)).filter(|maps| !maps.is_empty())
 }
 
 fn denies_groups(pid: u32) -> bool {

@@ -98,10 +98,7 @@ impl Host {
     /// The same without the cgroups, which who joins a container finds in its record.
     pub(crate) fn probe_caller() -> io::Result<Host> {
         let status = small_file::read(CWD, c"/proc/self/status")?;
-        let own_namespace = match rustix::fs::stat(c"/proc/self/ns/user") {
-            Err(Errno::NOENT) => None, // A kernel without user namespaces.
-            file => Some(file?.st_ino),
-        };
+        let own_namespace = own_user_namespace()?;
         let user_namespace = own_namespace.is_some_and(|inode| inode != INITIAL_USER_NAMESPACE);
         let euid = rustix::process::geteuid().as_raw();
         let capabilities = mask(&status, "CapEff:");
@@ -211,6 +208,19 @@ impl Host {
         self.newuidmap = if uid { None } else { find("newuidmap") };
         self.newgidmap = if gid { None } else { find("newgidmap") };
     }
+}
+
+/// Its inode number.
+fn own_user_namespace() -> Result<Option<u64>, Errno> {
+    match rustix::fs::stat(c"/proc/self/ns/user") {
+        Err(Errno::NOENT) => Ok(None), // A kernel without user namespaces.
+        file => Ok(Some(file?.st_ino)),
+    }
+}
+
+/// Whether the caller is certainly in another than the initial user namespace.
+pub(crate) fn in_user_namespace() -> bool {
+    own_user_namespace().is_ok_and(|inode| inode.is_some_and(|inode| inode != INITIAL_USER_NAMESPACE))
 }
 
 /// `NS_GET_USERNS` says which user namespace a mount namespace belongs to, unless that is above the caller's

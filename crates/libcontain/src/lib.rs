@@ -26,6 +26,7 @@
 //! use libcontain::{Bundle, CreateOptions, Runtime};
 //!
 //! # fn main() -> Result<(), libcontain::Error> {
+//! libcontain::seal::protect_executable()?; // first of all: no container can overwrite this program
 //! let runtime = Runtime::new("/run/my-tool");
 //! let id = "web-1".parse()?;
 //! let container = runtime.create(&id, &Bundle::open("/srv/web")?, &CreateOptions::default())?;
@@ -68,6 +69,7 @@ mod rdt;
 mod report;
 mod root;
 mod runtime;
+pub mod seal;
 mod small_file;
 mod spawn;
 mod stage;

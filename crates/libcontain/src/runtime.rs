@@ -13,6 +13,7 @@ use crate::create::{self, Driver};
 use crate::error::{Error, Kind, Level, Problem};
 use crate::host::Host;
 use crate::plan::{self, Plan, Request};
+use crate::seal;
 use crate::spec::Spec;
 use crate::state::{NOTIFY_DIR, StateDir, not_found};
 use crate::systemd::{self, Place};
@@ -113,6 +114,7 @@ pub struct Runtime {
     search_path: OsString,
     bus: String,
     bus_limit: Duration,
+    unprotected: bool,
 }
 
 /// Where programs are looked for unless the caller says otherwise.
@@ -129,6 +131,7 @@ impl Runtime {
             search_path: SEARCH_PATH.into(),
             bus: String::new(),
             bus_limit: systemd::PATIENCE,
+            unprotected: false,
         }
     }
 
@@ -166,6 +169,14 @@ impl Runtime {
     #[must_use]
     pub fn with_bus_deadline(self, limit: Duration) -> Self {
         Runtime { bus_limit: limit, ..self }
+    }
+
+    /// Makes and enters containers also if they could overwrite the executable of this process, which without this is an
+    /// error ([`seal`](crate::seal)). Whoever runs it next, most likely root, runs then what a container has left there. For
+    /// programs that cannot be executed once more, and whose containers' root is trusted.
+    #[must_use]
+    pub fn with_unprotected_executable(self) -> Self {
+        Runtime { unprotected: true, ..self }
     }
 
     /// Plans for this host in place of the one that runs the process.
@@ -261,11 +272,12 @@ impl Runtime {
     /// Makes a container whose init waits for [`Container::start`].
     ///
     /// # Errors
+    /// [`Kind::Unsupported`] if nothing keeps the container from overwriting the executable of this process: see
+    /// [`seal`](crate::seal) and [`Runtime::with_unprotected_executable`].
     /// Whatever fails, everything that was made is removed again.
     pub fn create(&self, id: &Id, bundle: &Bundle, options: &CreateOptions<'_>) -> Result<Container, Error> {
         let asked = Asked { wait_for_start: true, console: options.console.is_some() };
-        let (plan, driver) = self.plan_for(id, bundle, options, asked)?;
-        create::create(&self.root, id, bundle, &plan, options, driver)
+        self.make(id, bundle, options, asked)
     }
 
     /// Makes a container and lets its program run at once.
@@ -274,8 +286,16 @@ impl Runtime {
     /// As [`Runtime::create`] and [`Container::start`].
     pub fn run(&self, id: &Id, bundle: &Bundle, options: &CreateOptions<'_>) -> Result<Container, Error> {
         let asked = Asked { wait_for_start: false, console: options.console.is_some() };
+        self.make(id, bundle, options, asked)
+    }
+
+    fn make(&self, id: &Id, bundle: &Bundle, options: &CreateOptions<'_>, asked: Asked) -> Result<Container, Error> {
         let (plan, driver) = self.plan_for(id, bundle, options, asked)?;
-        create::create(&self.root, id, bundle, &plan, options, driver)
+        if !self.unprotected {
+            seal::demand(|| plan.spawn.user_maps())?;
+        }
+        let container = create::create(&self.root, id, bundle, &plan, options, driver)?;
+        Ok(container.with_unprotected_executable(self.unprotected))
     }
 
     /// The container with this id.
@@ -285,7 +305,8 @@ impl Runtime {
     pub fn container(&self, id: &Id) -> Result<Container, Error> {
         let dir = StateDir::open(&self.root, id.as_str())?.ok_or_else(not_found)?;
         let record = dir.read_state()?.ok_or_else(not_found)?;
-        Ok(Container::new(id.clone(), dir, record).with_bus_limit(self.bus_limit))
+        let container = Container::new(id.clone(), dir, record).with_bus_limit(self.bus_limit);
+        Ok(container.with_unprotected_executable(self.unprotected))
     }
 
     /// Every container below the root, sorted by id. One that cannot be read is an error in its place.

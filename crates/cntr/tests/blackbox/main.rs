@@ -56,6 +56,7 @@ mod program;
 mod protocols;
 mod races;
 mod rootless;
+mod seal;
 mod seccomp;
 mod security;
 mod settings;

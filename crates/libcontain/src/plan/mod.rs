@@ -116,6 +116,15 @@ pub struct Spawn {
     pub old_clone: bool,
 }
 
+impl Spawn {
+    /// Which users there are in the container's user namespace, if it has one of its own and that is known: container id,
+    /// host id, count.
+    pub(crate) fn user_maps(&self) -> Option<Vec<[u32; 3]>> {
+        let written = self.maps.as_ref().map(|maps| idmap::parse(&maps.uid.lines));
+        written.or_else(|| self.joined_maps.as_ref().map(|maps| maps.uid.clone()))
+    }
+}
+
 /// What the parent writes into `/proc/PID/{uid_map,gid_map,setgroups}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Maps {

@@ -8,7 +8,7 @@
 pub(crate) mod ask;
 pub(crate) mod bpf;
 
-use std::ffi::{CStr, c_char, c_long};
+use std::ffi::{CStr, CString, c_char, c_long};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::io::{Errno, Result};
@@ -428,6 +428,21 @@ pub fn signal_mask() -> u64 {
 pub(crate) unsafe fn execve(path: &CStr, argv: &[*const c_char], envp: &[*const c_char]) -> Errno {
     // SAFETY: the caller's promise.
     let ret = check(unsafe { libc::syscall(libc::SYS_execve, path.as_ptr(), argv.as_ptr(), envp.as_ptr()) });
+    ret.err().unwrap_or(Errno::INVAL)
+}
+
+/// `execveat(2)` of the file behind `program`, with these arguments and the environment as it is; returns only on failure.
+/// For a process that has one thread.
+pub(crate) fn execute_anew(program: BorrowedFd<'_>, arguments: Vec<CString>) -> Errno {
+    let end = std::iter::once(std::ptr::null());
+    let argv: Vec<*const c_char> = arguments.iter().map(|argument| argument.as_ptr()).chain(end).collect();
+    // SAFETY: `argv` ends with a null pointer and points into `arguments`, which live. `environ` is libc's list, which only a
+    // call changes that must not be made while others may read it (`std::env::set_var`). The kernel copies both.
+    let ret = check(unsafe {
+        let envp = libc::environ;
+        let (fd, path) = (program.as_raw_fd(), c"".as_ptr());
+        libc::syscall(libc::SYS_execveat, fd, path, argv.as_ptr(), envp, libc::AT_EMPTY_PATH)
+    });
     ret.err().unwrap_or(Errno::INVAL)
 }
 

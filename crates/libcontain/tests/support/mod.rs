@@ -85,8 +85,9 @@ impl World {
         }
     }
 
+    /// A test cannot execute its test program once more, and trusts its containers.
     pub fn runtime(&self) -> Runtime {
-        Runtime::new(self.path("state"))
+        Runtime::new(self.path("state")).with_unprotected_executable()
     }
 
     /// The smallest config in which a shell is of use; the container's cgroup is this world's.

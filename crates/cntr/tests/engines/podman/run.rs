@@ -55,8 +55,10 @@ fn terminal(p: &Podman) {
     for text in ["/dev/pts/0", "three", "33 77"] {
         assert!(out.stdout.contains(text), "{text}: {out:#?}");
     }
-    p.says("script -qec \"podman run --rm -t box sh -c 'tty; readlink /proc/self/fd/0'\" /dev/null | tr -d '\\r'",
-        "/dev/pts/0\n/dev/pts/0");
+    p.says(
+        "script -qec \"podman run --rm -t box sh -c 'tty; readlink /proc/self/fd/0'\" /dev/null | tr -d '\\r'",
+        "/dev/pts/0\n/dev/pts/0",
+    );
 }
 
 fn limits(p: &Podman) {
@@ -73,7 +75,10 @@ fn limits(p: &Podman) {
     ] {
         p.says(&format!("podman run --rm {option} box {cat} {file}"), value);
     }
-    p.says("podman run --rm --ulimit nofile=100:200 --ulimit nproc=300:400 box sh -c 'ulimit -Sn; ulimit -Hn; ulimit -u'", "100\n200\n300");
+    p.says(
+        "podman run --rm --ulimit nofile=100:200 --ulimit nproc=300:400 box sh -c 'ulimit -Sn; ulimit -Hn; ulimit -u'",
+        "100\n200\n300",
+    );
     p.says("podman run --rm --oom-score-adj 500 box cat /proc/self/oom_score_adj", "500");
     p.fails("podman run --rm --pids-limit 5 box sh -c 'for i in 1 2 3 4 5 6 7 8; do sleep 1 & done'", 2, "can't fork");
 }
@@ -95,7 +100,10 @@ fn read_only(p: &Podman) {
     assert!(out.stderr.contains("touch: /new: Read-only file system") && out.stdout == "tmpfs\n", "{out:#?}");
     p.says("podman run --rm --tmpfs /t:size=1m,mode=700 box sh -c 'grep -c \" /t tmpfs rw.*size=1024k\" /proc/mounts; stat -c %a /t'", "1\n700");
     p.says("podman run --rm --mount type=tmpfs,dst=/etc,tmpfs-size=1m box ls /etc/passwd", "/etc/passwd");
-    p.says("podman run --rm --shm-size 2m box sh -c 'df /dev/shm | tail -n 1 | tr -s \" \" | cut -d \" \" -f 2'", "2048");
+    p.says(
+        "podman run --rm --shm-size 2m box sh -c 'df /dev/shm | tail -n 1 | tr -s \" \" | cut -d \" \" -f 2'",
+        "2048",
+    );
 }
 
 fn volumes(p: &Podman) {
@@ -103,11 +111,22 @@ fn volumes(p: &Podman) {
     fs::create_dir(&dir).unwrap();
     fs::write(dir.join("file"), "text\n").unwrap();
     let dir = dir.display();
-    let out = p.line(&format!("podman run --rm -v {dir}:/v:ro -v {dir}:/w box sh -c 'cat /v/file; touch /w/made; touch /v/x'")).run();
-    assert!(out.code == Some(1) && out.stdout == "text\n" && out.stderr.contains("/v/x: Read-only file system"), "{out:#?}");
+    let out = p
+        .line(&format!("podman run --rm -v {dir}:/v:ro -v {dir}:/w box sh -c 'cat /v/file; touch /w/made; touch /v/x'"))
+        .run();
+    assert!(
+        out.code == Some(1) && out.stdout == "text\n" && out.stderr.contains("/v/x: Read-only file system"),
+        "{out:#?}"
+    );
     p.says(&format!("stat -c %u {dir}/made"), "0");
-    p.says(&format!("podman run --rm --mount type=bind,src={dir}/file,dst=/etc/new/file,ro box cat /etc/new/file"), "text");
-    p.says(&format!("podman run --rm -v {dir}:/v:O box sh -c 'touch /v/over; ls /v'; ls {dir}"), "file\nmade\nover\nfile\nmade");
+    p.says(
+        &format!("podman run --rm --mount type=bind,src={dir}/file,dst=/etc/new/file,ro box cat /etc/new/file"),
+        "text",
+    );
+    p.says(
+        &format!("podman run --rm -v {dir}:/v:O box sh -c 'touch /v/over; ls /v'; ls {dir}"),
+        "file\nmade\nover\nfile\nmade",
+    );
     p.says("podman volume create data && podman run --rm -v data:/d box touch /d/kept && podman run --rm -v data:/d box ls /d", "data\nkept");
     // propagation: what is mounted in the volume afterwards, on the side that the option says
     for (option, seen) in [("rshared", "below"), ("rslave", "below"), ("rprivate", "")] {
@@ -121,9 +140,18 @@ fn volumes(p: &Podman) {
 }
 
 fn devices(p: &Podman) {
-    p.says("podman run --rm --device /dev/null:/dev/mine:rw box sh -c 'stat -c \"%t %T\" /dev/mine; echo x >/dev/mine'", "1 3");
-    p.says("podman run --rm --device /dev/fuse:/dev/mine:r box sh -c ': </dev/mine && echo read; : >/dev/mine' || true", "read");
-    p.says("podman run --rm --device /dev/fuse:/dev/mine:rw box sh -c ': </dev/mine && : >/dev/mine && echo both'", "both");
+    p.says(
+        "podman run --rm --device /dev/null:/dev/mine:rw box sh -c 'stat -c \"%t %T\" /dev/mine; echo x >/dev/mine'",
+        "1 3",
+    );
+    p.says(
+        "podman run --rm --device /dev/fuse:/dev/mine:r box sh -c ': </dev/mine && echo read; : >/dev/mine' || true",
+        "read",
+    );
+    p.says(
+        "podman run --rm --device /dev/fuse:/dev/mine:rw box sh -c ': </dev/mine && : >/dev/mine && echo both'",
+        "both",
+    );
     // one that nobody has asked for
     p.says("podman run --rm --cap-add mknod box sh -c 'mknod /tmp/d b 254 0 && (cat /tmp/d) 2>&1 | grep -o \"Operation not permitted\"'",
         "Operation not permitted");
@@ -132,7 +160,10 @@ fn devices(p: &Podman) {
 }
 
 fn settings(p: &Podman) {
-    p.says("podman run --rm -w /usr/bin -h venus box sh -c 'pwd; hostname; cat /etc/hostname'", "/usr/bin\nvenus\nvenus");
+    p.says(
+        "podman run --rm -w /usr/bin -h venus box sh -c 'pwd; hostname; cat /etc/hostname'",
+        "/usr/bin\nvenus\nvenus",
+    );
     p.says("podman run --rm --sysctl net.ipv4.ip_forward=1 --sysctl kernel.msgmax=4242 box cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/msgmax", "1\n4242");
     p.says("podman run --rm --umask 0077 box sh -c umask", "0077");
     p.says("podman run --rm --tz=UTC box date +%Z", "UTC");
@@ -148,15 +179,21 @@ fn users(p: &Podman) {
 }
 
 fn init(p: &Podman) {
-    let script = "cat /proc/1/comm; (sleep 0.1 & exec true); sleep 0.5; grep -l \"^State:.Z\" /proc/[0-9]*/status; exit 9";
+    let script =
+        "cat /proc/1/comm; (sleep 0.1 & exec true); sleep 0.5; grep -l \"^State:.Z\" /proc/[0-9]*/status; exit 9";
     let out = p.line(&format!("podman run --rm --init box sh -c '{script}'")).run();
     assert_eq!((out.code, out.stdout.as_str()), (Some(9), "podman-init\n"), "{out:#?}");
 }
 
 fn networks(p: &Podman) {
     p.says("podman run --rm --network none box sh -c 'ls /sys/class/net; ifconfig lo | grep -c 127.0.0.1'", "lo\n1");
-    p.says("podman run --rm --network host box readlink -n /proc/self/ns/net; readlink /proc/self/ns/net | sed 's/^/ /'",
-        &{ let ns = p.ok("readlink /proc/self/ns/net"); format!("{ns} {ns}") });
+    p.says(
+        "podman run --rm --network host box readlink -n /proc/self/ns/net; readlink /proc/self/ns/net | sed 's/^/ /'",
+        &{
+            let ns = p.ok("readlink /proc/self/ns/net");
+            format!("{ns} {ns}")
+        },
+    );
     // the bridge: two containers that reach each other
     let address = p.ok("podman run -d --name bridged box nc -l -p 80 -e echo answer >/dev/null; podman inspect -f '{{.NetworkSettings.IPAddress}}' bridged");
     p.says(&format!("podman run --rm box nc -w 5 {address} 80 </dev/null"), "answer");
@@ -200,7 +237,11 @@ fn security(p: &Podman) {
     let file = p.machine.room.path("profile.json");
     let profile = r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28}]}"#;
     fs::write(&file, profile).unwrap();
-    p.fails(&format!("podman run --rm --security-opt seccomp={} box mkdir /tmp/x", file.display()), 1, "No space left on device");
+    p.fails(
+        &format!("podman run --rm --security-opt seccomp={} box mkdir /tmp/x", file.display()),
+        1,
+        "No space left on device",
+    );
     p.says("podman run --rm box sh -c 'wc -c </proc/timer_list; (echo 1 >/proc/sys/kernel/panic) 2>&1 | grep -o \"Read-only file system\"'",
         "0\nRead-only file system");
     p.says("podman run --rm --security-opt unmask=ALL box sh -c 'grep -c \" /proc/\" /proc/self/mounts; true'", "0");
@@ -209,17 +250,29 @@ fn security(p: &Podman) {
 
 fn user_namespaces(p: &Podman) {
     let maps = "sh -c 'cat /proc/self/uid_map /proc/self/gid_map | tr -s \" \"; id -u; touch /made; stat -c %u /made /etc/passwd'";
-    p.says(&format!("podman run --rm --uidmap 0:200000:1000 --gidmap 0:300000:1000 box {maps}"), "0 200000 1000\n 0 300000 1000\n0\n0\n0");
+    p.says(
+        &format!("podman run --rm --uidmap 0:200000:1000 --gidmap 0:300000:1000 box {maps}"),
+        "0 200000 1000\n 0 300000 1000\n0\n0\n0",
+    );
     p.says("podman run --rm --userns auto:size=2000 box sh -c 'cat /proc/self/uid_map | tr -s \" \" | cut -d \" \" -f 2,4'", "0 2000");
-    p.says("podman run --rm --uidmap 0:200000:2000 -u mars box sh -c 'id -un; cat /proc/self/setgroups'", "mars\nallow");
-    p.says("podman run --rm --uidmap 0:200000:2000 box sh -c 'stat -c \"%u %g %a\" /dev/null /proc/self/fd/'", "65534 65534 666\n0 0 500");
+    p.says(
+        "podman run --rm --uidmap 0:200000:2000 -u mars box sh -c 'id -un; cat /proc/self/setgroups'",
+        "mars\nallow",
+    );
+    p.says(
+        "podman run --rm --uidmap 0:200000:2000 box sh -c 'stat -c \"%u %g %a\" /dev/null /proc/self/fd/'",
+        "65534 65534 666\n0 0 500",
+    );
     // Podman gives it to root of the container if it is mounted as one of the rootfs's
     p.says("stat -c %u:%g /dev/null", "0:0");
 }
 
 fn privileged(p: &Podman) {
     let own = p.ok("grep CapBnd /proc/self/status | cut -f 2");
-    p.says("podman run --rm --privileged box sh -c 'grep -E \"^(CapEff|Seccomp):\" /proc/self/status | cut -f 2'", &format!("{own}\n0"));
+    p.says(
+        "podman run --rm --privileged box sh -c 'grep -E \"^(CapEff|Seccomp):\" /proc/self/status | cut -f 2'",
+        &format!("{own}\n0"),
+    );
     p.says("podman run --rm --privileged box sh -c 'mount -t tmpfs tmpfs /mnt && grep -c \" /mnt tmpfs\" /proc/mounts; echo 4343 >/proc/sys/kernel/msgmax && cat /proc/sys/kernel/msgmax'", "1\n4343");
     p.says("podman run --rm --privileged box sh -c 'stat -c \"%t %T\" /dev/full /dev/net/tun'", "1 7\na c8");
 }
