@@ -8,11 +8,15 @@ use crate::support::{Cmd, Output, have, runtime, wait_for};
 use crate::{checks, image};
 
 mod container;
+mod exec;
 mod files;
 mod life;
 mod limits;
 mod namespaces;
+mod restore;
 mod run;
+mod terminal;
+mod userns;
 
 /// A daemon with one image, `box`.
 #[derive(Debug)]
@@ -25,12 +29,18 @@ pub struct Docker {
 impl Docker {
     /// Starts one in a room of its own; `options` are dockerd's.
     fn start(options: &[&str]) -> Option<Self> {
+        Self::prepared(options, |_| ())
+    }
+
+    /// With something to be done before the daemon starts.
+    fn prepared(options: &[&str], before: fn(&Docker)) -> Option<Self> {
         if !have("dockerd") || !have("docker") {
             return None;
         }
         let options = options.iter().map(|o| (*o).to_owned()).collect();
         let mut docker = Docker { room: Room::new()?, daemon: None, options };
         fs::create_dir(docker.room.path("cli")).unwrap();
+        before(&docker);
         docker.start_daemon();
         let tar = image::tar(docker.room.dir()).to_string_lossy().into_owned();
         docker.ok(&["import", "--change", "CMD [\"/bin/sh\"]", "--change", "ENV PATH=/usr/bin:/bin", &tar, "box"]);
@@ -81,6 +91,7 @@ impl Docker {
 #[test]
 fn docker() {
     let Some(docker) = Docker::start(&[]) else { return };
-    let groups = [run::CHECKS, limits::CHECKS, files::CHECKS, namespaces::CHECKS, life::CHECKS];
+    let groups =
+        [run::CHECKS, limits::CHECKS, files::CHECKS, namespaces::CHECKS, life::CHECKS, exec::CHECKS, terminal::CHECKS];
     checks::run("docker", &docker, &groups.concat());
 }
