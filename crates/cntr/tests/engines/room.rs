@@ -141,8 +141,8 @@ impl Daemon {
         wait_for("the end of a daemon", || self.running.child.try_wait().unwrap());
     }
 
-    /// What it wrote to stderr, for the text of a failure.
-    pub fn log(&self) -> String {
-        read(&self.running.stderr)
+    /// What it writes to stderr. With `CNTR_TEST_KEEP` it can be read after a failure.
+    pub fn log(&self) -> &Path {
+        &self.running.stderr
     }
 }

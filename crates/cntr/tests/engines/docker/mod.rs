@@ -60,7 +60,7 @@ impl Docker {
             .args(&self.options.iter().map(String::as_str).collect::<Vec<_>>());
         let daemon = self.room.daemon(dockerd);
         let up = || self.docker(&["version"]).run().code == Some(0);
-        wait_for("dockerd", || up().then_some(()));
+        wait_for(&format!("dockerd, which writes to {}", daemon.log().display()), || up().then_some(()));
         self.daemon = Some(daemon);
     }
 

@@ -156,22 +156,28 @@ fn detach(docker: &Docker) {
     docker.ok(&["rm", "left-alone"]);
 }
 
-/// The shell is the leader of the terminal's session: it can stop a job and take it back.
-fn job_control(docker: &Docker) {
-    let mut screen = Screen::new(24, 80);
-    let running = screen.run(docker.docker(&["run", "--rm", "-it", "box"]));
-    screen.shows("/ # ");
+/// Stops a job with Ctrl-Z, takes it back, and ends its input.
+fn stop_a_job(screen: &mut Screen) {
     screen.types(CAT);
     screen.shows("started\r\n");
     screen.types("words\n");
     screen.shows("words\r\nwords\r\n");
     screen.types("\x1a");
-    screen.shows("Stopped");
+    screen.shows("/ # ");
     screen.types("fg\n");
-    screen.shows("exec cat\r\n");
+    screen.shows("fg\r\nsh -c");
+    screen.shows("\r\n");
     screen.types("more\n");
     screen.shows("more\r\nmore\r\n");
     screen.types("\x04");
+}
+
+/// The shell is the leader of the terminal's session: it can stop a job and take it back.
+fn job_control(docker: &Docker) {
+    let mut screen = Screen::new(24, 80);
+    let running = screen.run(docker.docker(&["run", "--rm", "-it", "box"]));
+    screen.shows("/ # ");
+    stop_a_job(&mut screen);
     screen.shows("/ # ");
     screen.types("exit 0\n");
     assert_eq!(running.wait().code, Some(0));
@@ -185,11 +191,9 @@ fn exec(docker: &Docker) {
     screen.types("tty; test -t 0 -a -t 1 -a -t 2 && echo all three; cut -d' ' -f7 /proc/self/stat\n");
     let shown = screen.shows("34816\r\n");
     assert!(shown.contains("\r\n/dev/pts/0\r\nall three\r\n"), "{shown:?}");
-    screen.types(CAT);
-    screen.shows("started\r\n");
-    screen.types("\x1a");
-    screen.shows("Stopped");
-    screen.types("kill %1; exit 5\n");
+    stop_a_job(&mut screen);
+    screen.shows("/ # ");
+    screen.types("exit 5\n");
     assert_eq!(running.wait().code, Some(5));
     assert_eq!(container.field(".State.Status"), "running");
 }
