@@ -50,7 +50,7 @@ impl Room {
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         fs::create_dir(dir.path().join("out")).unwrap();
         let booted = dir.path().join("booted");
-        let complaints = fs::File::create(dir.path().join("out/room")).unwrap();
+        let complaints = fs::OpenOptions::new().write(true).create_new(true).open(dir.path().join("out/room")).unwrap();
         let unshare = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "sh", "-ec", before, &id, "unshare", "--mount", "--pid", "--net", "--ipc"])
             .args(namespaces)

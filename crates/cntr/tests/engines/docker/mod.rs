@@ -1,6 +1,17 @@
-//! Docker on this machine: `dockerd` with the binary under test as its default runtime.
+//! Docker on this machine: `dockerd` with the binary under test as its default runtime, and with its own defaults for the
+//! rest: the bridge, iptables, overlay2, the json-file log. Further daemons have `--userns-remap` and `--live-restore`.
+//!
+//! Not run:
+//! * `--privileged`, `exec --privileged`, `--cap-add ALL`, limits above the daemon's: they ask for CAP_SYS_RESOURCE, which
+//!   this machine has not got, and fail with any runtime. In the virtual machine.
+//! * the systemd cgroup driver, cgroup v2, AppArmor: in the virtual machine as well.
+//! * `--blkio-weight`, `--kernel-memory`: this kernel has no such files, and Docker leaves them out.
+//! * `--gpus`: NVIDIA's hook and its hardware; what the hook needs of a runtime is a black-box test.
+//! * `docker checkpoint`: cntr has no checkpoints.
+//! * registries, swarm, log and volume drivers: no runtime sees anything of them.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
 use crate::room::{Daemon, Room};
@@ -40,6 +51,8 @@ impl Docker {
         let options = options.iter().map(|o| (*o).to_owned()).collect();
         let mut docker = Docker { room: Room::new()?, daemon: None, options };
         fs::create_dir(docker.room.path("cli")).unwrap();
+        fs::create_dir(docker.room.path("bin")).unwrap();
+        symlink(runtime(), docker.room.path("bin/runc")).unwrap();
         before(&docker);
         docker.start_daemon();
         let tar = image::tar(docker.room.dir()).to_string_lossy().into_owned();
@@ -50,10 +63,12 @@ impl Docker {
     /// Starts dockerd, for the first time or again.
     fn start_daemon(&mut self) {
         let path = |sub: &str| self.room.path(sub).to_string_lossy().into_owned();
+        let path_of_all = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", path("bin"));
         let runtime = format!("judged={}", runtime().display());
         let dockerd = self
             .room
             .command("dockerd")
+            .env("PATH", &path_of_all)
             .args(&["--data-root", &path("data"), "--exec-root", &path("exec"), "--pidfile", &path("dockerd.pid")])
             .args(&["--host", &self.host(), "--add-runtime", &runtime, "--default-runtime", "judged"])
             .args(&["--cgroup-parent", &self.room.cgroup_parent(), "--exec-opt", "native.cgroupdriver=cgroupfs"])

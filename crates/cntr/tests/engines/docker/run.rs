@@ -25,6 +25,8 @@ pub const CHECKS: &[Check<Docker>] = &[
     ("run_missing_command", missing_command),
     ("run_directory_as_command", directory_as_command),
     ("run_no_permission", no_permission),
+    ("build", build),
+    ("build_by_buildkit", build_by_buildkit),
 ];
 
 /// What a script says with these options; it has to succeed.
@@ -165,4 +167,28 @@ fn no_permission(docker: &Docker) {
     let out = docker.docker(&["run", "--rm", "box", "/etc/passwd"]).run();
     assert_eq!(out.code, Some(126), "{out:#?}");
     assert!(out.stderr.contains("exec: \"/etc/passwd\"") && out.stderr.contains("permission denied"), "{out:#?}");
+}
+
+const DOCKERFILE: &str = "FROM box\nRUN id -u >/made && test -e /sys/class/net/eth0 -o -e /sys/class/net/lo\n\
+    USER mars\nWORKDIR /home/mars\nRUN pwd >/tmp/where\nCMD cat /made /tmp/where\n";
+
+/// `RUN` is a container of the default runtime for the old builder.
+fn build(docker: &Docker) {
+    assert_eq!(built(docker, "0"), "0\n/home/mars\n");
+}
+
+/// BuildKit calls a program `runc` itself, by PATH: dockerd has one in which that is the binary under test.
+fn build_by_buildkit(docker: &Docker) {
+    assert_eq!(built(docker, "1"), "0\n/home/mars\n");
+}
+
+/// What an image says that is built here.
+fn built(docker: &Docker, buildkit: &str) -> String {
+    let dir = docker.room.path(&format!("context{buildkit}"));
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("Dockerfile"), DOCKERFILE).unwrap();
+    let name = format!("built{buildkit}");
+    let command = docker.docker(&["build", "--no-cache", "-t", &name]).arg(&dir);
+    command.env("DOCKER_BUILDKIT", buildkit).ok();
+    docker.ok(&["run", "--rm", &name])
 }
