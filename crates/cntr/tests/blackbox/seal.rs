@@ -28,7 +28,7 @@ const MARK: &[u8] = b"overwritten";
 const ATTACK: &str = "CNTR_TEST_ATTACK";
 
 /// With these one can do all that a container could try.
-const ALL: [&str; 13] = [
+pub(crate) const ALL: [&str; 13] = [
     "CAP_SYS_ADMIN",
     "CAP_SYS_PTRACE",
     "CAP_DAC_OVERRIDE",
