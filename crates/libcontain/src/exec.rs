@@ -6,6 +6,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
 use rustix::fs::{CWD, Mode, OFlags};
@@ -23,6 +24,9 @@ use crate::spawn::{Init, Launch, spawn};
 use crate::state::Saved;
 use crate::wording::Wording;
 use crate::{agent, bundle, cgroup, check, handover, rdt, seal, small_file, sys, wait};
+
+/// How long init may take to end after one of its container has been killed with it.
+const LAST_MOMENTS: Duration = Duration::from_millis(200);
 
 /// What a caller may ask for besides the process.
 #[derive(Debug, Default)]
@@ -140,7 +144,9 @@ impl Container {
                     join.directory = others.pop().flatten();
                 }
                 // Whatever the kernel says about namespaces without an init.
-                Err(error) if error.kind() == Kind::Os && !self.is_alive() => return Err(stopped()),
+                Err(error) if error.kind() == Kind::Os && (!self.is_alive() || is_ending(&error, init.as_fd())) => {
+                    return Err(stopped());
+                }
                 result => return result,
             }
         }
@@ -229,6 +235,12 @@ fn users_of(pid: u32) -> Option<Vec<[u32; 3]>> {
 
 fn denies_groups(pid: u32) -> bool {
     small_file::read(CWD, format!("/proc/{pid}/setgroups")).is_ok_and(|text| text.starts_with("deny"))
+}
+
+/// Init still has to wait for others, but has left its namespaces (`setns`: ESRCH), or lets nobody in (`clone`: ENOMEM).
+fn is_ending(error: &Error, init: BorrowedFd<'_>) -> bool {
+    let told = [Errno::SRCH, Errno::NOMEM].iter().any(|e| error.errno() == Some(e.raw_os_error()));
+    told && wait::ends(init, Some(LAST_MOMENTS)).unwrap_or(false)
 }
 
 /// The cgroup is gone, is threaded, has given its controllers to those below it, or belongs to somebody else.
@@ -365,6 +377,10 @@ impl Joining<'_> {
     fn died(&self, process: &Init) -> Error {
         let status = wait::reap(process.pidfd.as_fd()).ok().flatten();
         let signal = status.as_ref().and_then(rustix::process::WaitIdStatus::terminating_signal);
+        // The first process of a pid namespace ends after all others, which it has killed.
+        if signal == Some(libc::SIGKILL) && wait::ends(self.init, Some(LAST_MOMENTS)).unwrap_or(false) {
+            return stopped();
+        }
         if signal == Some(libc::SIGKILL) && self.container.cgroup().oom_kills() > 0 {
             let text =
                 "the process was OOM-killed before it could execute its program (is the container's memory full?)";

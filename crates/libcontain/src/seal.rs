@@ -58,7 +58,7 @@ pub fn protect_executable() -> Result<(), Error> {
     if executable.is_exchanged() {
         take_name_back();
     }
-    let failure = match way(&executable, &Caller::look(&executable)) {
+    let failure = match decide(&executable) {
         Way::Nothing => return Ok(()),
         Way::Copy => copied(file.as_fd()).map_or_else(|failure| failed(&failure), again),
         Way::Mount => match mounted() {
@@ -78,8 +78,7 @@ pub fn protect_executable() -> Result<(), Error> {
 pub(crate) fn demand(maps: impl FnOnce() -> Option<Vec<[u32; 3]>>) -> Result<(), Error> {
     let file = open_own().map_err(|e| Error::os("open /proc/self/exe", e))?;
     let executable = Executable::look(file.as_fd()).map_err(|failure| failed(&failure))?;
-    let safe = way(&executable, &Caller::look(&executable)) == Way::Nothing
-        || maps().is_some_and(|maps| is_nobodys(&executable, &maps));
+    let safe = decide(&executable) == Way::Nothing || maps().is_some_and(|maps| is_nobodys(&executable, &maps));
     if safe { Ok(()) } else { Err(Error::new(Kind::Unsupported, UNPROTECTED)) }
 }
 
@@ -122,6 +121,10 @@ impl Executable {
         })
     }
 
+    fn is_kept(&self) -> bool {
+        self.readonly || self.sealed || self.verity
+    }
+
     /// As [`protect_executable`] leaves it. Somebody else may have mounted it so: that is as good.
     fn is_exchanged(&self) -> bool {
         self.sealed || (self.readonly && self.mount_root)
@@ -158,6 +161,11 @@ enum Way {
     Copy,
 }
 
+/// Who the caller is, is asked if it matters.
+fn decide(executable: &Executable) -> Way {
+    if executable.is_kept() { Way::Nothing } else { way(executable, &Caller::look(executable)) }
+}
+
 fn way(executable: &Executable, caller: &Caller) -> Way {
     if is_unwritable(executable, caller) || is_out_of_reach(executable, caller) {
         Way::Nothing
@@ -173,7 +181,7 @@ fn way(executable: &Executable, caller: &Caller) -> Way {
 /// capability is enough that a caller with it might give to a container.
 fn is_unwritable(executable: &Executable, caller: &Caller) -> bool {
     let immutable = executable.immutable && caller.capabilities & CAP_LINUX_IMMUTABLE == 0;
-    executable.readonly || executable.sealed || executable.verity || immutable
+    executable.is_kept() || immutable
 }
 
 /// The file is neither the caller's nor of anybody that a container of his could be: its owner has no number in the

@@ -34,6 +34,7 @@ mod exec;
 mod exec_detached;
 mod exec_place;
 mod exec_process;
+mod exec_security;
 mod files;
 mod foreground;
 mod harness;

@@ -28,7 +28,7 @@ const MARK: &[u8] = b"overwritten";
 const ATTACK: &str = "CNTR_TEST_ATTACK";
 
 /// With these one can do all that a container could try.
-const ALL: [&str; 13] = [
+pub(crate) const ALL: [&str; 13] = [
     "CAP_SYS_ADMIN",
     "CAP_SYS_PTRACE",
     "CAP_DAC_OVERRIDE",
@@ -233,7 +233,11 @@ impl Victim {
     }
 
     fn verb(&self, args: &[&str]) -> Cmd {
-        let cmd = self.sandbox.seen(&self.binary()).arg("--root").arg(self.sandbox.state_root()).args(args);
+        self.verb_at(&self.sandbox.state_root(), args)
+    }
+
+    fn verb_at(&self, state_root: &Path, args: &[&str]) -> Cmd {
+        let cmd = self.sandbox.seen(&self.binary()).arg("--root").arg(state_root).args(args);
         let gone = format!(
             "mount --bind {0} {0} && exec 9<{0} && umount -l {0} && shift && exec /proc/self/fd/9 \"$@\"",
             self.binary().display()
@@ -571,4 +575,65 @@ fn no_seal_no_container() {
         assert!(!sandbox.state_dir().exists());
     }
     sandbox.assert_clean();
+}
+
+// --- exec --------------------------------------------------------------------------------------------------------------
+
+/// The container's own program is the attacker here; everything that `exec` starts is the runtime itself, or the runtime until
+/// its `execve`.
+fn attack_exec(place: Place, capabilities: &[&str], (script, args): (&str, &[&str])) -> (Vec<String>, bool) {
+    let (victim, attacker) = (Victim::new(place), Attacker::new(capabilities));
+    plant_script(&attacker.0.rootfs(), script);
+    let exec = || {
+        let root = attacker.0.state_root();
+        let cmd = victim.verb_at(&root, &["exec", &attacker.0.id]);
+        cmd.args(args)
+    };
+    let running = exec().spawn();
+    attacker.wait("caught");
+    victim.make_writable();
+    drop(File::open(attacker.0.rootfs().join("fifo")).unwrap());
+    running.wait();
+    let report = attacker.finish();
+    let overwritten = victim.is_overwritten();
+    victim.finish();
+    (report, overwritten)
+}
+
+#[test]
+fn exec_of_the_runtime_itself() {
+    if !root() {
+        return;
+    }
+    for capabilities in [&[][..], &ALL] {
+        for program in PROGRAMS {
+            let (report, overwritten) = attack_exec(Place::ReadOnly, capabilities, program);
+            assert!(overwritten, "the attack works where nothing is sealed: {program:?}: {report:#?}");
+            for place in [Place::Ordinary, Place::Gone] {
+                let (report, overwritten) = attack_exec(place, capabilities, program);
+                let what = format!("{place:?} {capabilities:?} {program:?}: {report:#?}");
+                assert!(!overwritten && !report.iter().any(|line| line.ends_with("succeeded")), "{what}");
+                assert!(report.iter().any(|line| line.starts_with("late ")), "{what}");
+            }
+        }
+    }
+}
+
+/// The attacker looks for what joins its container before it is another program.
+#[test]
+fn what_joins_a_container_for_exec() {
+    if !root() {
+        return;
+    }
+    for (capabilities, sees) in [(&ALL[..], true), (&[], false)] {
+        let (victim, attacker) = (Victim::new(Place::Ordinary), Attacker::new(capabilities));
+        for _ in 0..(100 / slow()) {
+            victim.verb_at(&attacker.0.state_root(), &["exec", &attacker.0.id, "/bin/true"]).ok();
+        }
+        let report = attacker.finish();
+        assert!(!victim.is_overwritten(), "{report:#?}");
+        assert_eq!(report.iter().any(|line| line == "caught /"), sees, "{report:#?}");
+        assert!(!report.iter().any(|line| line.ends_with("succeeded")), "{report:#?}");
+        victim.finish();
+    }
 }
