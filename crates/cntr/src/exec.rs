@@ -56,6 +56,7 @@ fn exec_as_told(globals: &Globals<'_>, args: &Parsed) -> anyhow::Result<u8> {
     let options = ExecOptions {
         stdio: foreground.stdio(),
         console: foreground.console(),
+        terminal: foreground.terminal(),
         signal_mask: Some(foreground.signal_mask()),
         ..sockets.lend_exec(options)
     };

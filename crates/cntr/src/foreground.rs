@@ -9,10 +9,11 @@
 
 use crate::log::Log;
 use crate::notify::Notifier;
-use crate::relay::{Relay, pipes};
+use crate::relay::{self, Relay, pipes};
+use crate::terminal::{self, Host};
 use anyhow::{Context, bail};
 use libcontain::spec::{LinuxIdMapping, Spec};
-use libcontain::{Container, Exec};
+use libcontain::{Container, Exec, Terminal};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -27,9 +28,15 @@ pub struct Foreground {
     /// The caller's, which the process gets.
     mask: u64,
     signals: SignalFd,
-    relay: Relay,
-    /// The process's ends of its stdio.
-    theirs: [OwnedFd; 3],
+    io: Io,
+}
+
+/// What the process's stdio is.
+enum Io {
+    /// Pipes, and the process's ends of them.
+    Pipes(Relay, [OwnedFd; 3]),
+    /// A terminal, whose master end comes over a connection: our end of that and the process's.
+    Terminal(Host, [OwnedFd; 2]),
 }
 
 /// What runs in the foreground.
@@ -51,26 +58,37 @@ pub struct Owner {
 impl Foreground {
     /// Blocks all signals of this process for good, and makes the stdio: pipes, or a terminal.
     pub fn prepare(terminal: bool, owner: Owner) -> anyhow::Result<Self> {
-        if terminal {
-            bail!("not implemented yet: a terminal whose master end is sent to nobody (--console-socket)");
-        }
+        let io = if terminal { Io::for_terminal()? } else { Io::for_pipes(owner)? };
         let mask = libcontain::signal_mask();
         let everything = SigSet::all();
         everything.thread_set_mask().context("sigprocmask")?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         let signals = SignalFd::with_flags(&everything, flags).context("signalfd")?;
-        let (relay, theirs) = pipes(owner)?;
-        Ok(Foreground { mask, signals, relay, theirs })
+        Ok(Foreground { mask, signals, io })
     }
 
-    /// For the process: its stdin, stdout and stderr.
+    /// For the process: its stdin, stdout and stderr, if they are no terminal.
     pub fn stdio(&self) -> [Option<BorrowedFd<'_>>; 3] {
-        self.theirs.each_ref().map(|fd| Some(fd.as_fd()))
+        match &self.io {
+            Io::Pipes(_, theirs) => theirs.each_ref().map(|fd| Some(fd.as_fd())),
+            Io::Terminal(..) => [None; 3],
+        }
     }
 
     /// For the process: the socket over which its terminal's master end comes here.
     pub fn console(&self) -> Option<BorrowedFd<'_>> {
-        None
+        match &self.io {
+            Io::Pipes(..) => None,
+            Io::Terminal(_, [_, theirs]) => Some(theirs.as_fd()),
+        }
+    }
+
+    /// For the process: its terminal is as large as the caller's, which adds the carriage returns.
+    pub fn terminal(&self) -> Terminal {
+        match &self.io {
+            Io::Pipes(..) => Terminal::default(),
+            Io::Terminal(host, _) => Terminal { size: host.size(), bare_newlines: true },
+        }
     }
 
     /// For the process: which signals it has blocked.
@@ -81,9 +99,8 @@ impl Foreground {
     /// Forwards signals and moves data until the process has ended and its output has been passed on. Returns its status as a
     /// shell has it.
     pub fn serve(self, log: &Log, program: Program<'_>, mut notifier: Option<Notifier>) -> anyhow::Result<u8> {
-        let Foreground { signals, mut relay, theirs, .. } = self;
-        // The ends of output could not be seen while this process holds the writing ends.
-        drop(theirs);
+        let Foreground { signals, io, .. } = self;
+        let (mut relay, host) = io.relay()?;
         let mut ended = None;
         while ended.is_none() || !relay.is_drained() {
             let notified = notifier.as_ref().and_then(Notifier::wanted);
@@ -91,15 +108,18 @@ impl Foreground {
             if let Some(notifier) = notifier.as_mut().filter(|_| ready.notified) {
                 log.warn_of(notifier.step());
             }
-            let children = forward_signals(program, &signals)?;
-            if !(ready.gone || children) {
+            let told = forward_signals(program, &signals)?;
+            if let (true, Some(host), Some(master)) = (told.resized, &host, relay.master()) {
+                host.resize(master);
+            }
+            if !(ready.gone || told.children) {
                 continue;
             }
             let before = ended.is_some();
             ended = program.reap()?.or(ended);
             if ended.is_some() && !before {
                 program.end_rest()?;
-                relay.close_input();
+                relay.process_has_ended();
             }
             if ready.gone && ended.is_none() {
                 bail!("the process ended, but its status went to somebody else");
@@ -109,6 +129,30 @@ impl Foreground {
             log.warn_of(notifier.finish());
         }
         Ok(ended.map_or(u8::MAX, status))
+    }
+}
+
+impl Io {
+    fn for_pipes(owner: Owner) -> anyhow::Result<Self> {
+        pipes(owner).map(|(relay, theirs)| Io::Pipes(relay, theirs))
+    }
+
+    fn for_terminal() -> anyhow::Result<Self> {
+        let host = Host::find()?;
+        terminal::connection().map(|(ours, theirs)| Io::Terminal(host, [ours, theirs]))
+    }
+
+    /// Once the process is there. Only ours is kept: the ends of output could not be seen while this process holds the writing
+    /// ends.
+    fn relay(self) -> anyhow::Result<(Relay, Option<Host>)> {
+        match self {
+            Io::Pipes(relay, _) => Ok((relay, None)),
+            Io::Terminal(mut host, [ours, _]) => {
+                let relay = relay::terminal(terminal::receive(&ours)?)?;
+                host.make_raw()?;
+                Ok((relay, Some(host)))
+            }
+        }
     }
 }
 
@@ -230,17 +274,27 @@ fn wait_for_work(
     Ok(Ready { gone, notified })
 }
 
-/// Hands signals on. Whether one of them says that a child has ended.
-fn forward_signals(program: Program<'_>, signals: &SignalFd) -> anyhow::Result<bool> {
-    let mut children = false;
+/// What signals have said about this process itself.
+#[derive(Default)]
+struct Told {
+    /// A child has ended.
+    children: bool,
+    /// The caller's terminal has another size.
+    resized: bool,
+}
+
+/// Hands signals on, but for those about this process.
+fn forward_signals(program: Program<'_>, signals: &SignalFd) -> anyhow::Result<Told> {
+    let mut told = Told::default();
     while let Some(info) = signals.read_signal().context("read signalfd")? {
         let signal = i32::try_from(info.ssi_signo)?;
-        children |= signal == Signal::SIGCHLD as i32;
+        told.children |= signal == Signal::SIGCHLD as i32;
+        told.resized |= signal == Signal::SIGWINCH as i32;
         if !is_ours(signal, &info) {
             program.signal(signal);
         }
     }
-    Ok(children)
+    Ok(told)
 }
 
 /// Signals about this process. A SIGPIPE that it sent to itself comes from a write to a closed pipe.

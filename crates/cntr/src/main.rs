@@ -26,6 +26,7 @@ mod relay;
 mod run;
 mod socket;
 mod spec;
+mod terminal;
 mod update;
 mod verbs;
 

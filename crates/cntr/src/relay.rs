@@ -1,4 +1,4 @@
-//! The three pipes between a foreground container and this process's own streams.
+//! What goes between a process in the foreground and this process's own streams: by three pipes, or by its terminal.
 //!
 //! Data moves in a poll loop (foreground.rs); nothing here blocks: a stream reads only when it is empty and writes only
 //! what a writable pipe is sure to take. The caller's descriptors keep their flags: O_NONBLOCK belongs to the open
@@ -20,11 +20,14 @@ const BUFFER: usize = 32 * 1024;
 const CHUNK: usize = 4096;
 
 const INPUT: usize = 0;
+const OUTPUT: usize = 1;
 
-/// Input, output and error output, in the order of their descriptors.
+/// Input, output and, but for a terminal, error output, in the order of their descriptors.
 #[derive(Debug)]
 pub struct Relay {
-    streams: [Stream; 3],
+    streams: Vec<Stream>,
+    /// Input and output are two descriptors of one terminal.
+    terminal: bool,
 }
 
 #[derive(Debug)]
@@ -34,6 +37,8 @@ struct Stream {
     buffer: Vec<u8>,
     /// What of the buffer has been read but not written.
     pending: Range<usize>,
+    /// There will be no more than there is: who wrote it has ended.
+    last: bool,
 }
 
 #[derive(Debug)]
@@ -66,12 +71,23 @@ pub fn pipes(owner: Owner) -> anyhow::Result<(Relay, [OwnedFd; 3])> {
     fcntl_setfl(&to_input, OFlags::NONBLOCK).map_err(std::io::Error::from).context("fcntl")?;
     let theirs = [input, output, error];
     hand_over(&theirs, owner);
-    let streams = [
+    let streams = vec![
         Stream::new(End::Own(stdio::stdin()), End::Pipe(to_input)),
         Stream::new(End::Pipe(from_output), End::Own(stdio::stdout())),
         Stream::new(End::Pipe(from_error), End::Own(stdio::stderr())),
     ];
-    Ok((Relay { streams }, theirs))
+    Ok((Relay { streams, terminal: false }, theirs))
+}
+
+/// A terminal's master end, which nobody else has open.
+pub fn terminal(master: OwnedFd) -> anyhow::Result<Relay> {
+    fcntl_setfl(&master, OFlags::NONBLOCK).map_err(std::io::Error::from).context("fcntl")?;
+    let again = master.try_clone().context("fcntl")?;
+    let streams = vec![
+        Stream::new(End::Own(stdio::stdin()), End::Pipe(again)),
+        Stream::new(End::Pipe(master), End::Own(stdio::stdout())),
+    ];
+    Ok(Relay { streams, terminal: true })
 }
 
 /// Makes the container's root owner of its pipes, so that it can open /dev/stdout and the like. Where that is not
@@ -96,10 +112,32 @@ impl Relay {
         if let Some(stream) = self.streams.get_mut(number) {
             stream.step();
         }
+        // Whoever has lost his output is to notice: a terminal hangs up when both descriptors of its master are closed.
+        if self.terminal && self.master().is_none() {
+            self.close_input();
+        }
+    }
+
+    /// The master end of the terminal, if it is one and still open.
+    pub fn master(&self) -> Option<BorrowedFd<'_>> {
+        let output = self.streams.get(OUTPUT).filter(|_| self.terminal)?;
+        output.ends.as_ref().map(|ends| ends.from.as_fd())
+    }
+
+    /// What the process has written is in the pipe, whoever else holds it, or in the terminal, which a process that it left
+    /// behind may keep open for ever: there, what is not yet written will not be waited for (as in runc).
+    pub fn process_has_ended(&mut self) {
+        self.close_input();
+        if self.terminal
+            && let Some(output) = self.streams.get_mut(OUTPUT)
+        {
+            output.last = true;
+            output.read_last();
+        }
     }
 
     /// Nobody reads any more.
-    pub fn close_input(&mut self) {
+    fn close_input(&mut self) {
         if let Some(stream) = self.streams.get_mut(INPUT) {
             stream.ends = None;
         }
@@ -113,7 +151,7 @@ impl Relay {
 
 impl Stream {
     fn new(from: End, to: End) -> Self {
-        Stream { ends: Some(Ends { from, to }), buffer: vec![0; BUFFER], pending: 0..0 }
+        Stream { ends: Some(Ends { from, to }), buffer: vec![0; BUFFER], pending: 0..0, last: false }
     }
 
     fn wanted(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
@@ -133,8 +171,17 @@ impl Stream {
         };
         match moved {
             Ok(0) => self.ends = None,
-            Ok(_) | Err(Errno::INTR | Errno::AGAIN) => {}
-            Err(_) => self.ends = None,
+            Ok(_) => self.read_last(),
+            Err(Errno::AGAIN) if self.last && self.pending.is_empty() => self.ends = None,
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            Err(_) => self.ends = None, // EIO of a terminal's master: nobody has its other end open
+        }
+    }
+
+    /// Of a process that has ended nothing is waited for: there is something to read now, or that was all.
+    fn read_last(&mut self) {
+        if self.last && self.ends.is_some() && self.pending.is_empty() {
+            self.step();
         }
     }
 }

@@ -72,6 +72,7 @@ fn in_foreground(
     let options = CreateOptions {
         stdio: foreground.stdio(),
         console: foreground.console(),
+        terminal: foreground.terminal(),
         signal_mask: Some(foreground.signal_mask()),
         ..sockets.lend(options)
     };

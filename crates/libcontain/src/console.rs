@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{FileType, OFlags, Stat};
 use rustix::pty::OpenptFlags;
-use rustix::termios::Winsize;
+use rustix::termios::{OptionalActions, OutputModes, Winsize};
 
 use crate::fault::{Fault, Result, call};
 use crate::plan::Console;
@@ -30,6 +30,11 @@ pub(crate) fn console(stage: &mut Stage<'_>, console: &Console) -> Result<()> {
     if let Some((rows, columns)) = console.size {
         let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         call("ioctl(TIOCSWINSZ)", rustix::termios::tcsetwinsize(slave, size))?;
+    }
+    if console.bare_newlines {
+        let mut modes = call("ioctl(TCGETS)", rustix::termios::tcgetattr(slave))?;
+        modes.output_modes.remove(OutputModes::ONLCR);
+        call("ioctl(TCSETS)", rustix::termios::tcsetattr(slave, OptionalActions::Now, &modes))?;
     }
     if console.bind {
         bind(stage, slave)?;

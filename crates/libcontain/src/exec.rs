@@ -18,7 +18,7 @@ use crate::create::{self, FRAME};
 use crate::error::{At, Error, Kind, Level, Problem, errno_text};
 use crate::host::Host;
 use crate::kernel::Call;
-use crate::plan::{self, Join, Plan, Request, idmap};
+use crate::plan::{self, Join, Plan, Request, Terminal, idmap};
 use crate::report::Event;
 use crate::spawn::{Init, Launch, spawn};
 use crate::state::Saved;
@@ -38,6 +38,8 @@ pub struct ExecOptions<'a> {
     /// A connected socket (`SOCK_STREAM`), over which the terminal's master end is sent, with a name that means nothing.
     /// Demanded by `terminal`, and of no use without.
     pub console: Option<BorrowedFd<'a>>,
+    /// What that terminal is like.
+    pub terminal: Terminal,
     /// A connected `SOCK_STREAM` socket that is sent its pidfd: one message, `setns`, with one descriptor. It is an error if
     /// it cannot be sent within ten seconds.
     pub pidfd_socket: Option<BorrowedFd<'a>>,
@@ -284,7 +286,7 @@ impl Joining<'_> {
             listen_fd_names: None,
             preserve_fds: self.options.preserve_fds,
             notify_dir: None,
-            console: self.options.console.is_some(),
+            console: self.options.console.map(|_| self.options.terminal),
             wait_for_start: false,
         };
         let mut problems = check::check_later(self.spec, host);

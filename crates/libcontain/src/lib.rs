@@ -88,7 +88,7 @@ pub use crate::error::{At, Error, Kind, Level, Problem};
 pub use crate::exec::{Exec, ExecOptions, process_from_json};
 pub use crate::hook_state::SPEC_VERSION;
 pub use crate::host::{Host, Resctrl};
-pub use crate::plan::Plan;
+pub use crate::plan::{Plan, Terminal};
 pub use crate::runtime::{CgroupDriver, CreateOptions, Found, Id, Runtime};
 pub use crate::state::rfc3339;
 pub use crate::sys::{keep_child_statuses, signal_mask};

@@ -12,7 +12,7 @@ use crate::container::Container;
 use crate::create::{self, Driver};
 use crate::error::{Error, Kind, Level, Problem};
 use crate::host::Host;
-use crate::plan::{self, Plan, Request};
+use crate::plan::{self, Plan, Request, Terminal};
 use crate::seal;
 use crate::spec::Spec;
 use crate::state::{NOTIFY_DIR, StateDir, not_found};
@@ -82,6 +82,8 @@ pub struct CreateOptions<'a> {
     /// A connected socket (`SOCK_STREAM`), over which the terminal's master end is sent, with a name that means nothing.
     /// Demanded by `process.terminal`, and of no use without.
     pub console: Option<BorrowedFd<'a>>,
+    /// What that terminal is like.
+    pub terminal: Terminal,
     /// Where to write init's pid, in decimal and without a newline, once the container is set up.
     pub pid_file: Option<&'a Path>,
     /// Use `chroot(2)` in place of `pivot_root(2)`, which a ramdisk as root file system does not allow.
@@ -101,7 +103,7 @@ pub struct CreateOptions<'a> {
 #[derive(Clone, Copy)]
 struct Asked {
     wait_for_start: bool,
-    console: bool,
+    console: Option<Terminal>,
 }
 
 /// A state root and the way of making containers below it. Cheap to make; holds nothing open.
@@ -229,7 +231,8 @@ impl Runtime {
     /// Every problem that checking and planning find.
     pub fn plan(&self, id: &Id, bundle: &Bundle, options: &CreateOptions<'_>) -> Result<Plan, Error> {
         // Who will take a terminal's master end does not change what is done.
-        self.plan_for(id, bundle, options, Asked { wait_for_start: true, console: true }).map(|(plan, _)| plan)
+        self.plan_for(id, bundle, options, Asked { wait_for_start: true, console: Some(options.terminal) })
+            .map(|(plan, _)| plan)
     }
 
     fn plan_for(
@@ -276,7 +279,7 @@ impl Runtime {
     /// [`seal`](crate::seal) and [`Runtime::with_unprotected_executable`].
     /// Whatever fails, everything that was made is removed again.
     pub fn create(&self, id: &Id, bundle: &Bundle, options: &CreateOptions<'_>) -> Result<Container, Error> {
-        let asked = Asked { wait_for_start: true, console: options.console.is_some() };
+        let asked = Asked { wait_for_start: true, console: options.console.map(|_| options.terminal) };
         self.make(id, bundle, options, asked)
     }
 
@@ -285,7 +288,7 @@ impl Runtime {
     /// # Errors
     /// As [`Runtime::create`] and [`Container::start`].
     pub fn run(&self, id: &Id, bundle: &Bundle, options: &CreateOptions<'_>) -> Result<Container, Error> {
-        let asked = Asked { wait_for_start: false, console: options.console.is_some() };
+        let asked = Asked { wait_for_start: false, console: options.console.map(|_| options.terminal) };
         self.make(id, bundle, options, asked)
     }
 

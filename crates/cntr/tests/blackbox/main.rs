@@ -20,6 +20,7 @@
 
 mod support;
 
+mod attached;
 mod budget;
 mod copyup;
 mod crash;

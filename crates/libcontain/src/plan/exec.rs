@@ -219,7 +219,7 @@ mod tests {
             listen_fd_names: None,
             preserve_fds: 0,
             notify_dir: None,
-            console: true,
+            console: Some(crate::plan::Terminal::default()),
             wait_for_start: false,
         };
         exec(&request, spec, join, &Host::privileged()).unwrap()

@@ -35,7 +35,7 @@ use oci_spec::runtime::{Hook, Process, Spec};
 
 pub use self::op::{
     Bind, CgroupV1, Console, ContainerHook, Detached, Device, Filesystem, Gate, Hierarchy, HierarchyContent, Image,
-    Mapped, Mountpoint, Need, NetDevice, Op, Open, Remount, Slot, Step, Tasks, Tree, Users, UsersFrom,
+    Mapped, Mountpoint, Need, NetDevice, Op, Open, Remount, Slot, Step, Tasks, Terminal, Tree, Users, UsersFrom,
 };
 use crate::error::{At, Level, Problem};
 use crate::host::Host;
@@ -70,8 +70,8 @@ pub struct Request<'a> {
     pub preserve_fds: u32,
     /// Host directory in which there is or will be a socket for sd_notify(3).
     pub notify_dir: Option<&'a Path>,
-    /// There is a socket that the terminal's master end can be sent over.
-    pub console: bool,
+    /// There is a socket that the terminal's master end can be sent over, and this is asked of the terminal.
+    pub console: Option<Terminal>,
     /// Whether init waits on the exec FIFO for `start`, or goes on at once (`run`).
     pub wait_for_start: bool,
 }

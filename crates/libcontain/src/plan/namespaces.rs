@@ -374,7 +374,7 @@ mod tests {
             listen_fds: 0,
             listen_fd_names: None,
             notify_dir: None,
-            console: false,
+            console: None,
         }
     }
 

@@ -326,8 +326,19 @@ pub struct Console {
     pub socket: Slot,
     /// Rows and columns.
     pub size: Option<(u16, u16)>,
+    /// Newlines come out as they are, without a carriage return before them: `ONLCR` is off.
+    pub bare_newlines: bool,
     /// Whether it is bound on `/dev/console`.
     pub bind: bool,
+}
+
+/// What a terminal is like from its first byte on, for who takes its master end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Terminal {
+    /// Rows and columns, in place of `process.consoleSize`.
+    pub size: Option<(u16, u16)>,
+    /// Newlines come out as they are: for who passes them on to a terminal that adds the carriage return itself.
+    pub bare_newlines: bool,
 }
 
 /// A device node.

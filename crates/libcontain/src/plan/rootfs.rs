@@ -467,15 +467,15 @@ impl Planner<'_> {
         let at = At::field("process.terminal");
         let process = self.process().filter(|process| process.terminal() == Some(true));
         let Some(process) = process else { return self.step(At::field("process"), Op::ReopenNull) };
-        if !self.request.console {
-            let text = "not implemented yet: a terminal whose master end is sent to nobody (--console-socket)";
-            return self.problem(at, "", text);
-        }
+        let Some(asked) = self.request.console else {
+            return self.problem(at, "", "there is nobody to take the terminal's master end (--console-socket)");
+        };
         let part = |n: u64| u16::try_from(n).ok().filter(|n| *n != 0);
-        let size = process.console_size().and_then(|size| Some((part(size.height())?, part(size.width())?)));
+        let size = || process.console_size().and_then(|size| Some((part(size.height())?, part(size.width())?)));
+        let (size, bare_newlines) = (asked.size.or_else(size), asked.bare_newlines);
         let socket = self.need(at, Open::ConsoleSocket);
         // Without a mount namespace /dev/console would be covered for everybody who sees this directory.
-        self.step(at, Op::Console(Console { socket, size, bind: own_mounts }));
+        self.step(at, Op::Console(Console { socket, size, bare_newlines, bind: own_mounts }));
     }
 
     pub(super) fn readonly_paths(&mut self) {

@@ -258,6 +258,7 @@ impl fmt::Display for Op {
             Op::Console(console) => {
                 write!(f, "terminal")?;
                 console.size.map_or(Ok(()), |(rows, columns)| write!(f, " {rows}x{columns}"))?;
+                f.write_str(if console.bare_newlines { ", bare newlines" } else { "" })?;
                 write!(f, ", master to need {}", console.socket.0)?;
                 if console.bind { f.write_str(", bound on /dev/console") } else { Ok(()) }
             }

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use libcontain::plan::Request;
+use libcontain::plan::{Request, Terminal};
 use libcontain::spec::Spec;
 
 /// Name, text, and the machines (hosts.rs) whose plan is kept as a golden file.
@@ -56,7 +56,7 @@ pub fn request() -> Request<'static> {
         listen_fd_names: None,
         preserve_fds: 0,
         notify_dir: None,
-        console: true,
+        console: Some(Terminal::default()),
         wait_for_start: true,
     }
 }
