@@ -35,8 +35,7 @@ fn docker_userns_remap() {
 }
 
 fn run(docker: &Docker) {
-    let out = docker
-        .run(&[], "tr -s ' ' </proc/self/uid_map; id -u; stat -c %u /etc /dev/null; touch /x && exit 7");
+    let out = docker.run(&[], "tr -s ' ' </proc/self/uid_map; id -u; stat -c %u /etc /dev/null; touch /x && exit 7");
     assert_eq!((out.code, out.stdout.as_str()), (Some(7), " 0 200000 65536\n0\n0\n65534\n"), "{out:#?}");
 }
 
