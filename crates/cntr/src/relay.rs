@@ -10,6 +10,7 @@ use rustix::event::PollFlags;
 use rustix::fs::{Gid, OFlags, Uid, fchown, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer};
 use rustix::stdio;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -28,6 +29,9 @@ pub struct Relay {
     streams: Vec<Stream>,
     /// Input and output are two descriptors of one terminal.
     terminal: bool,
+    /// Its other end, while the process lives: who closes his own for a while (a daemon, an init with its console) has not
+    /// hung up, and must not be hung up on.
+    held: Option<OwnedFd>,
 }
 
 #[derive(Debug)]
@@ -76,18 +80,21 @@ pub fn pipes(owner: Owner) -> anyhow::Result<(Relay, [OwnedFd; 3])> {
         Stream::new(End::Pipe(from_output), End::Own(stdio::stdout())),
         Stream::new(End::Pipe(from_error), End::Own(stdio::stderr())),
     ];
-    Ok((Relay { streams, terminal: false }, theirs))
+    Ok((Relay { streams, terminal: false, held: None }, theirs))
 }
 
 /// A terminal's master end, which nobody else has open.
 pub fn terminal(master: OwnedFd) -> anyhow::Result<Relay> {
     fcntl_setfl(&master, OFlags::NONBLOCK).map_err(std::io::Error::from).context("fcntl")?;
     let again = master.try_clone().context("fcntl")?;
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    // Of a process that has ended by now, and has been hung up on, it may not be there to be opened.
+    let held = ioctl_tiocgptpeer(&master, flags).ok();
     let streams = vec![
         Stream::new(End::Own(stdio::stdin()), End::Pipe(again)),
         Stream::new(End::Pipe(master), End::Own(stdio::stdout())),
     ];
-    Ok(Relay { streams, terminal: true })
+    Ok(Relay { streams, terminal: true, held })
 }
 
 /// Makes the container's root owner of its pipes, so that it can open /dev/stdout and the like. Where that is not
@@ -128,6 +135,7 @@ impl Relay {
     /// behind may keep open for ever: there, what is not yet written will not be waited for (as in runc).
     pub fn process_has_ended(&mut self) {
         self.close_input();
+        self.held = None;
         if self.terminal
             && let Some(output) = self.streams.get_mut(OUTPUT)
         {
