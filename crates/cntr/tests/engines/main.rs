@@ -39,3 +39,4 @@ mod image;
 mod machine;
 mod podman;
 mod room;
+mod timing;

@@ -69,7 +69,7 @@ impl Container<'_> {
     /// A directory of the container's cgroups on the host.
     pub fn cgroup(&self, controller: &str) -> PathBuf {
         let top = if pure_v2() { "/sys/fs/cgroup".into() } else { format!("/sys/fs/cgroup/{controller}") };
-        PathBuf::from(format!("{top}{}/{}", self.docker.room.cgroup_parent(), self.id))
+        PathBuf::from(format!("{top}{}", self.docker.room.cgroup("docker", &self.id)))
     }
 
     /// A limit, by its file's name in v1 and in v2.

@@ -16,6 +16,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
+use nix::sys::signal::Signal;
+
 use crate::room::{Daemon, Room};
 use crate::support::{Cmd, Output, have, runtime, wait_for};
 use crate::{checks, image};
@@ -28,6 +30,7 @@ mod limits;
 mod namespaces;
 mod restore;
 mod run;
+mod systemd;
 mod terminal;
 mod userns;
 
@@ -41,17 +44,17 @@ pub struct Docker {
 
 impl Docker {
     /// Starts one in a room of its own; `options` are dockerd's.
-    fn start(options: &[&str]) -> Option<Self> {
-        Self::prepared(options, |_| ())
+    pub fn start(options: &[&str]) -> Option<Self> {
+        Self::prepared(Room::new, options, |_| ())
     }
 
     /// With something to be done before the daemon starts.
-    fn prepared(options: &[&str], before: fn(&Docker)) -> Option<Self> {
+    fn prepared(room: fn() -> Option<Room>, options: &[&str], before: fn(&Docker)) -> Option<Self> {
         if !have("dockerd") || !have("docker") {
             return None;
         }
         let options = options.iter().map(|o| (*o).to_owned()).collect();
-        let mut docker = Docker { room: Room::new()?, daemon: None, options };
+        let mut docker = Docker { room: room()?, daemon: None, options };
         fs::create_dir(docker.room.path("cli")).unwrap();
         fs::create_dir(docker.room.path("bin")).unwrap();
         symlink(runtime(), docker.room.path("bin/runc")).unwrap();
@@ -67,18 +70,27 @@ impl Docker {
         let path = |sub: &str| self.room.path(sub).to_string_lossy().into_owned();
         let path_of_all = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", path("bin"));
         let runtime = format!("judged={}", runtime().display());
+        let driver = if self.room.systemd() { "systemd" } else { "cgroupfs" };
+        let driver = format!("native.cgroupdriver={driver}");
         let dockerd = self
             .room
             .command("dockerd")
             .env("PATH", &path_of_all)
             .args(&["--data-root", &path("data"), "--exec-root", &path("exec"), "--pidfile", &path("dockerd.pid")])
             .args(&["--host", &self.host(), "--add-runtime", &runtime, "--default-runtime", "judged"])
-            .args(&["--cgroup-parent", &self.room.cgroup_parent(), "--exec-opt", "native.cgroupdriver=cgroupfs"])
+            .args(&["--cgroup-parent", &self.room.cgroup_parent(), "--exec-opt", &driver])
             .args(&self.options.iter().map(String::as_str).collect::<Vec<_>>());
         let daemon = self.room.daemon(dockerd);
         let up = || self.docker(&["version"]).run().code == Some(0);
         wait_for(&format!("dockerd, which writes to {}", daemon.log().display()), || up().then_some(()));
         self.daemon = Some(daemon);
+    }
+
+    /// Ends the daemon, and with it the containers.
+    fn stop(&mut self) {
+        if let Some(daemon) = self.daemon.take() {
+            daemon.end(Signal::SIGTERM);
+        }
     }
 
     fn host(&self) -> String {

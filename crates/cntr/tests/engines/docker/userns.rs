@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 
 use super::Docker;
 use crate::checks::{self, Check};
+use crate::room::Room;
 
 const CHECKS: &[Check<Docker>] = &[
     ("run", run),
@@ -30,7 +31,7 @@ fn docker_userns_remap() {
         let bind = format!("for f in subuid subgid; do mount --bind {} /etc/$f || exit; done", file.display());
         docker.room.shell(&bind).ok();
     };
-    let Some(docker) = Docker::prepared(&["--userns-remap", "nobody:nogroup"], before) else { return };
+    let Some(docker) = Docker::prepared(Room::new, &["--userns-remap", "nobody:nogroup"], before) else { return };
     checks::run("docker_userns", &docker, CHECKS);
 }
 

@@ -5,6 +5,7 @@ use crate::support::{Cmd, Output};
 use crate::{checks, image};
 
 mod run;
+mod systemd;
 
 /// Podman with an image `box`.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ runroot = "/run/containers/storage"
 "#;
 
 impl Podman {
-    fn new(rootless: bool) -> Option<Self> {
+    pub fn new(rootless: bool) -> Option<Self> {
         let podman = Podman { machine: Machine::new(&["podman", "conmon", "catatonit"])?, rootless };
         podman.machine.etc("containers/containers.conf", CONTAINERS_CONF);
         if !rootless {
