@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::support::command::Running;
-use crate::support::{Cmd, leftovers, read, root, runtime, slow, wait_for};
+use crate::support::{Cmd, leftovers, read, root, runtime, skip, slow, wait_for};
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -29,7 +29,8 @@ pub struct Room {
     /// Its name, unique on the machine: `cntr-test-PID-N`.
     pub id: String,
     dir: TempDir,
-    unshare: Child,
+    /// None if it is the machine itself.
+    unshare: Option<Child>,
     first: i32,
 }
 
@@ -45,10 +46,7 @@ impl Room {
         if !root() {
             return None;
         }
-        let id = format!("cntr-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let dir = tempfile::Builder::new().prefix(&format!("{id}.")).tempdir().expect("a temporary directory");
-        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        fs::create_dir(dir.path().join("out")).unwrap();
+        let (id, dir) = name_and_directory();
         let booted = dir.path().join("booted");
         let complaints = fs::OpenOptions::new().write(true).create_new(true).open(dir.path().join("out/room")).unwrap();
         let unshare = Command::new("setpriv")
@@ -61,7 +59,17 @@ impl Room {
             .spawn()
             .expect("setpriv");
         let first = wait_for("a room", || booted.exists().then(|| child(unshare.id() as i32)).flatten());
-        Some(Room { id, dir, unshare, first })
+        Some(Room { id, dir, unshare: Some(unshare), first })
+    }
+
+    /// The machine itself, whose systemd serves no other: for a machine that is thrown away afterwards, as that of vm/test.
+    pub fn whole_machine() -> Option<Self> {
+        if std::env::var_os("CNTR_TEST_THROWAWAY").is_none() || !Path::new("/run/systemd/system").exists() {
+            skip("needs a machine with systemd that is thrown away: vm/test engines");
+            return None;
+        }
+        let (id, dir) = name_and_directory();
+        Some(Room { id, dir, unshare: None, first: 1 })
     }
 
     /// The directory of this room, on the host's disk and at the same path inside.
@@ -73,9 +81,14 @@ impl Room {
         self.dir.path().join(sub)
     }
 
-    /// The cgroup that everything an engine makes has to be in.
+    /// Whether cgroups are systemd's business.
+    pub fn systemd(&self) -> bool {
+        self.unshare.is_none()
+    }
+
+    /// The cgroup that everything an engine makes has to be in; a slice of systemd's if that makes them.
     pub fn cgroup_parent(&self) -> String {
-        format!("/{}", self.id)
+        if self.systemd() { format!("{}.slice", self.id) } else { format!("/{}", self.id) }
     }
 
     /// The pid, on the host, of the room's first process: `/proc/PID/root` and `/proc/PID/ns` are the room.
@@ -85,7 +98,9 @@ impl Room {
 
     /// A command in the room. At its deadline only nsenter(1) is killed; what it ran ends with the room.
     pub fn command(&self, program: &str) -> Cmd {
-        let argv = ["nsenter", "-t", &self.first.to_string(), "-m", "-p", "-n", "-i", "-u", "--", program];
+        let first = self.first.to_string();
+        let nsenter = ["nsenter", "-t", &first, "-m", "-p", "-n", "-i", "-u", "--", program];
+        let argv = if self.systemd() { &nsenter[9..] } else { &nsenter };
         Cmd::new(argv.iter().map(Into::into).collect(), &self.path("out")).cwd(self.dir())
     }
 
@@ -97,8 +112,8 @@ impl Room {
     /// Starts a daemon in the room.
     pub fn daemon(&self, command: Cmd) -> Daemon {
         let running = command.spawn();
-        let nsenter = running.child.id() as i32;
-        let pid = wait_for("a daemon", || child(nsenter));
+        let started = running.child.id() as i32;
+        let pid = if self.systemd() { started } else { wait_for("a daemon", || child(started)) };
         Daemon { running, pid }
     }
 }
@@ -107,8 +122,10 @@ impl Drop for Room {
     fn drop(&mut self) {
         self.dir.disable_cleanup(true);
         let keep = std::thread::panicking() && std::env::var_os("CNTR_TEST_KEEP").is_some();
-        let _ = kill(Pid::from_raw(self.first), Signal::SIGKILL);
-        let _ = self.unshare.wait();
+        if let Some(unshare) = &mut self.unshare {
+            let _ = kill(Pid::from_raw(self.first), Signal::SIGKILL);
+            let _ = unshare.wait();
+        }
         // killed processes leave their cgroups in a moment
         for _ in 0..100 * slow() {
             leftovers::remove_cgroups(&self.id);
@@ -119,6 +136,14 @@ impl Drop for Room {
         }
         self.dir.disable_cleanup(keep || !leftovers::remove_mounts(self.dir()));
     }
+}
+
+fn name_and_directory() -> (String, TempDir) {
+    let id = format!("cntr-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let dir = tempfile::Builder::new().prefix(&format!("{id}.")).tempdir().expect("a temporary directory");
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir(dir.path().join("out")).unwrap();
+    (id, dir)
 }
 
 /// The only child of a process.

@@ -14,6 +14,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::room::{Daemon, Room};
@@ -24,6 +25,7 @@ use crate::{checks, image};
 mod cri;
 mod failures;
 mod run;
+mod systemd;
 mod task;
 
 const IMAGE: &str = "docker.io/library/box:latest";
@@ -32,18 +34,17 @@ const IMAGE: &str = "docker.io/library/box:latest";
 #[derive(Debug)]
 pub struct Containerd {
     pub room: Room,
-    /// Ends with the room.
-    _daemon: Daemon,
+    daemon: Daemon,
     /// How `ctr run` is told which runtime to take.
     runtime: Vec<String>,
 }
 
 impl Containerd {
-    fn start() -> Option<Self> {
+    fn start(room: impl FnOnce() -> Option<Room>) -> Option<Self> {
         if !have("containerd") || !have("ctr") {
             return None;
         }
-        let room = Room::new()?;
+        let room = room()?;
         fs::write(room.path("config.toml"), config(&room)).unwrap();
         // The `runc` that is found on PATH is the binary under test by another name.
         fs::create_dir(room.path("bin")).unwrap();
@@ -54,7 +55,7 @@ impl Containerd {
         let root = room.path("runtime").to_string_lossy().into_owned();
         let runtime =
             vec!["--runc-binary".into(), runtime().to_string_lossy().into_owned(), "--runc-root".into(), root];
-        let containerd = Containerd { room, _daemon: daemon, runtime };
+        let containerd = Containerd { room, daemon, runtime };
         wait_for("containerd", || (containerd.ctr(&["version"]).run().code == Some(0)).then_some(()));
         let archive = image::archive(containerd.room.dir(), IMAGE);
         containerd.ok(&["images", "import", &archive.to_string_lossy()]);
@@ -74,8 +75,14 @@ impl Containerd {
 
     fn options(&self, id: &str) -> Vec<String> {
         let mut options = self.runtime.clone();
-        options.extend(["--cgroup".into(), format!("{}/{id}", self.room.cgroup_parent())]);
+        options.extend(["--cgroup".into(), self.cgroup(id)]);
         options
+    }
+
+    /// A cgroup in the room's, as the runtime is told of it.
+    fn cgroup(&self, id: &str) -> String {
+        let parent = self.room.cgroup_parent();
+        if self.room.systemd() { format!("{parent}:cntr:{id}") } else { format!("{parent}/{id}") }
     }
 
     /// `ctr run OPTIONS`, and which runtime and cgroup; what follows is for the caller to add.
@@ -203,13 +210,25 @@ state = "{dir}/state"
   runtime_type = "io.containerd.runc.v2"
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.cntr.options]
     BinaryName = "{binary}"
-"#
+    SystemdCgroup = {systemd}
+"#,
+        systemd = room.systemd()
     )
 }
 
 #[test]
 fn containerd() {
-    let Some(containerd) = Containerd::start() else { return };
+    let Some(containerd) = Containerd::start(Room::new) else { return };
     let all = [cri::CHECKS, failures::CHECKS, run::CHECKS, task::CHECKS].concat();
     checks::run("containerd", &containerd, &all);
+    containerd.daemon.end(Signal::SIGTERM);
+}
+
+/// With systemd's cgroups, where there is a systemd: what has to do with cgroups, and what only this machine lets a container do.
+#[test]
+fn containerd_with_systemd() {
+    let Some(containerd) = Containerd::start(Room::whole_machine) else { return };
+    let all = [&[cri::CHECKS[1]], systemd::CHECKS].concat();
+    checks::run("containerd_with_systemd", &containerd, &all);
+    containerd.daemon.end(Signal::SIGTERM);
 }

@@ -201,7 +201,7 @@ fn log_file(c: &Containerd) {
 /// No `--runc-binary`: the shim runs whatever is called `runc` on its PATH, which in this room is a symlink to the binary
 /// under test, and the only one.
 fn as_runc(c: &Containerd) {
-    let cgroup = format!("{}/asrunc", c.room.cgroup_parent());
+    let cgroup = c.cgroup("asrunc");
     let run = c.ctr(&["run", "--rm", "--cgroup", &cgroup, IMAGE, "asrunc", "echo", "found"]).ok();
     assert_eq!(run.stdout, "found\n");
     let version = c.room.command(&c.room.path("bin/runc").to_string_lossy()).arg("--version").ok().stdout;
@@ -238,7 +238,7 @@ exec RUNTIME "$@"
     let file = c.room.path("wrapper");
     fs::write(&file, script.replace("DIR", &c.room.dir().to_string_lossy())).unwrap();
     host("chmod", &["755", &file.to_string_lossy()]);
-    let cgroup = format!("{}/wrapper", c.room.cgroup_parent());
+    let cgroup = c.cgroup("wrapper");
     let run = c.ctr(&["run", "--rm", "--cgroup", &cgroup, "--runc-binary", &file.to_string_lossy(), IMAGE, "wrapper"]);
     assert_eq!(run.args(&["sh", "-c", "echo $ADDED"]).ok().stdout, "by the wrapper\n");
     let seen = read(c.room.path("wrapper.seen"));

@@ -135,7 +135,7 @@ fn kill_stopped(c: &Containerd) {
     assert!(out.code == Some(1) && out.stderr.contains("not found"), "{out:#?}");
 }
 
-fn pause_resume(c: &Containerd) {
+pub fn pause_resume(c: &Containerd) {
     let script = "i=0; while :; do i=$((i + 1)); echo $i >/count; done";
     let container = c.detached("pause", &["--cpus", "0.2"], script);
     let count = || read(c.proc(container.pid, "root/count")).trim().parse::<u64>().unwrap_or(0);
@@ -151,7 +151,7 @@ fn pause_resume(c: &Containerd) {
 }
 
 /// The shim reads the cgroups' files itself: they are where /proc says.
-fn metrics(c: &Containerd) {
+pub fn metrics(c: &Containerd) {
     let container = c.detached("metrics", &["--memory-limit", "67108864"], "sleep 1000");
     let metrics: Value =
         serde_json::from_str(&c.ok(&["task", "metrics", "--format", "json", "metrics"])).expect("JSON");
