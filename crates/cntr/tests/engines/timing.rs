@@ -18,50 +18,49 @@ fn timing() {
     };
     let runtimes = [runc.to_string_lossy().into_owned(), runtime().to_string_lossy().into_owned()];
     println!("| command | runc | cntr | of it |\n|---|---|---|---|");
-    if let Some(docker) = Docker::start(&[]) {
-        let names = ["runc", "judged"];
-        row("docker run", times, |i| {
-            docker.docker(&["run", "--rm", "--network", "none", "--runtime", names[i], "box", "echo", "hello"]).run()
-        });
-        let containers = names.map(|name| docker.idle(&["--runtime", name]));
-        row("docker exec", times, |i| docker.docker(&["exec", &containers[i].id, "echo", "hello"]).run());
-    }
-    if let Some(podman) = Podman::new(false) {
-        let of = |i: usize| format!("podman --runtime {}", runtimes[i]);
-        row("podman run", times, |i| podman.line(&format!("{} run --rm --network none box echo hello", of(i))).run());
-        let start = |i: usize| podman.ok(&format!("{} run -d --network none box sleep 10000", of(i)));
-        let containers = [start(0), start(1)];
-        row("podman exec", times, |i| podman.line(&format!("{} exec {} echo hello", of(i), containers[i])).run());
-        podman.ok("podman rm --all --force --time 0");
-    }
-    if let Some(c) = Containerd::start(Room::new) {
-        let cgroup = c.cgroup("timing");
-        row("ctr run", times, |i| {
-            c.ctr(&[
-                "run",
-                "--rm",
-                "--runc-binary",
-                &runtimes[i],
-                "--cgroup",
-                &cgroup,
-                IMAGE,
-                "timing",
-                "echo",
-                "hello",
-            ])
+    time_docker(times);
+    time_podman(times, &runtimes);
+    time_containerd(times, &runtimes);
+}
+
+fn time_docker(times: usize) {
+    let Some(docker) = Docker::start(&[]) else { return };
+    let names = ["runc", "judged"];
+    row("docker run", times, |i| {
+        docker.docker(&["run", "--rm", "--network", "none", "--runtime", names[i], "box", "echo", "hello"]).run()
+    });
+    let containers = names.map(|name| docker.idle(&["--runtime", name]));
+    row("docker exec", times, |i| docker.docker(&["exec", &containers[i].id, "echo", "hello"]).run());
+}
+
+fn time_podman(times: usize, runtimes: &[String; 2]) {
+    let Some(podman) = Podman::new(false) else { return };
+    let of = |i: usize| format!("podman --runtime {}", runtimes[i]);
+    row("podman run", times, |i| podman.line(&format!("{} run --rm --network none box echo hello", of(i))).run());
+    let start = |i: usize| podman.ok(&format!("{} run -d --network none box sleep 10000", of(i)));
+    let containers = [start(0), start(1)];
+    row("podman exec", times, |i| podman.line(&format!("{} exec {} echo hello", of(i), containers[i])).run());
+    podman.ok("podman rm --all --force --time 0");
+}
+
+fn time_containerd(times: usize, runtimes: &[String; 2]) {
+    let Some(c) = Containerd::start(Room::new) else { return };
+    let cgroup = c.cgroup("timing");
+    row("ctr run", times, |i| {
+        c.ctr(&["run", "--rm", "--runc-binary", &runtimes[i], "--cgroup", &cgroup, IMAGE, "timing", "echo", "hello"])
             .run()
-        });
-        for (i, id) in ["first", "second"].into_iter().enumerate() {
-            let run =
-                c.ctr(&["run", "--detach", "--null-io", "--runc-binary", &runtimes[i], "--cgroup", &c.cgroup(id)]);
-            run.args(&[IMAGE, id, "sleep", "10000"]).ok();
-        }
-        row("ctr task exec", times, |i| {
-            c.ctr(&["task", "exec", "--exec-id", "timing", ["first", "second"][i], "echo", "hello"]).run()
-        });
-        for id in ["first", "second"] {
-            c.ctr(&["task", "rm", "--force", id]).run();
-        }
+    });
+    for (i, id) in ["first", "second"].into_iter().enumerate() {
+        let run = c.ctr(&["run", "--detach", "--null-io", "--runc-binary", &runtimes[i], "--cgroup", &c.cgroup(id)]);
+        run.args(&[IMAGE, id, "sleep", "10000"]).ok();
+    }
+    // `ctr` may lose the output of what ends sooner, with either runtime
+    row("ctr task exec (50 ms)", times, |i| {
+        c.ctr(&["task", "exec", "--exec-id", "timing", ["first", "second"][i], "sh", "-c", "sleep 0.05; echo hello"])
+            .run()
+    });
+    for id in ["first", "second"] {
+        c.ctr(&["task", "rm", "--force", id]).run();
     }
 }
 

@@ -9,7 +9,7 @@ use std::fs;
 use super::{Containerd, IMAGE};
 use crate::checks::Check;
 use crate::image;
-use crate::support::{have, leftovers, read, wait_for};
+use crate::support::{have, read, wait_for};
 
 pub const CHECKS: &[Check<Containerd>] = &[("cri_config", config), ("cri_pod", pod)];
 
@@ -79,11 +79,11 @@ fn pod(c: &Containerd) {
     let error = call(c, "RuntimeService/ExecSync", &request).expect_err("no such program");
     assert!(error.contains("executable file not found in $PATH"), "{error}");
 
+    let cgroup = c.room.cgroup("cri-containerd", &container);
     let limit = || {
-        let dirs = leftovers::cgroups(&c.room.id);
-        let mut files =
-            dirs.iter().flat_map(|d| ["memory.limit_in_bytes", "memory.max"].map(|f| d.join(&container).join(f)));
-        read(files.find(|f| f.exists()).expect("a limit")).trim().to_owned()
+        let files = [format!("/memory{cgroup}/memory.limit_in_bytes"), format!("{cgroup}/memory.max")];
+        let mut files = files.iter().map(|f| format!("/sys/fs/cgroup{f}")).filter(|f| std::path::Path::new(f).exists());
+        read(files.next().expect("a limit")).trim().to_owned()
     };
     assert_eq!(limit(), (64 << 20).to_string());
     let update = [of_container.clone(), message(2, &resources(96 << 20))].concat();

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::room::{Daemon, Room};
 use crate::support::command::Running;
-use crate::support::{Cmd, Output, bundle, have, read, runtime, wait_for};
+use crate::support::{Cmd, Output, bundle, have, read, runtime, slow, wait_for};
 use crate::{checks, image};
 
 mod cri;
@@ -147,6 +147,12 @@ impl Containerd {
     }
 }
 
+/// Of a process that ends before `ctr task exec` has opened its pipes the output is lost, with runc as well: one in hundreds,
+/// on a busy machine.
+fn late(script: &str) -> String {
+    format!("sleep {}; {script}", 0.05 * f64::from(slow()))
+}
+
 /// A container that runs in the background; gone when this is.
 #[derive(Debug)]
 pub struct Detached<'a> {
@@ -166,11 +172,11 @@ impl Detached<'_> {
     }
 
     pub fn exec(&self, options: &[&str], script: &str) -> Output {
-        self.exec_with(options, &["sh", "-c", script]).run()
+        self.exec_with(options, &["sh", "-c", &late(script)]).run()
     }
 
     pub fn spawn(&self, script: &str) -> Running {
-        self.exec_with(&[], &["sh", "-c", script]).spawn()
+        self.exec_with(&[], &["sh", "-c", &late(script)]).spawn()
     }
 
     pub fn status(&self) -> Option<String> {
