@@ -10,6 +10,8 @@
     reason = "all of it is test code"
 )]
 
+#[path = "cli/callers.rs"]
+mod callers;
 #[path = "cli/containers.rs"]
 mod containers;
 #[path = "cli/exec.rs"]

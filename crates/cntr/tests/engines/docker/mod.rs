@@ -17,6 +17,7 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
 use nix::sys::signal::Signal;
+use serde_json::json;
 
 use crate::room::{Daemon, Room};
 use crate::support::{Cmd, Output, have, runtime, wait_for};
@@ -69,16 +70,21 @@ impl Docker {
     fn start_daemon(&mut self) {
         let path = |sub: &str| self.room.path(sub).to_string_lossy().into_owned();
         let path_of_all = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", path("bin"));
-        let runtime = format!("judged={}", runtime().display());
         let driver = if self.room.systemd() { "systemd" } else { "cgroupfs" };
-        let driver = format!("native.cgroupdriver={driver}");
+        // the lines of docs/engines.md
+        let config = json!({
+            "runtimes": { "judged": { "path": runtime() } },
+            "default-runtime": "judged",
+            "exec-opts": [format!("native.cgroupdriver={driver}")],
+            "cgroup-parent": self.room.cgroup_parent(),
+        });
+        fs::write(self.room.path("daemon.json"), config.to_string()).unwrap();
         let dockerd = self
             .room
             .command("dockerd")
             .env("PATH", &path_of_all)
+            .args(&["--config-file", &path("daemon.json"), "--host", &self.host()])
             .args(&["--data-root", &path("data"), "--exec-root", &path("exec"), "--pidfile", &path("dockerd.pid")])
-            .args(&["--host", &self.host(), "--add-runtime", &runtime, "--default-runtime", "judged"])
-            .args(&["--cgroup-parent", &self.room.cgroup_parent(), "--exec-opt", &driver])
             .args(&self.options.iter().map(String::as_str).collect::<Vec<_>>());
         let daemon = self.room.daemon(dockerd);
         let up = || self.docker(&["version"]).run().code == Some(0);
