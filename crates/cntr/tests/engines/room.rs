@@ -135,6 +135,7 @@ impl Drop for Room {
         let keep = std::thread::panicking() && std::env::var_os("CNTR_TEST_KEEP").is_some();
         if let Some(unshare) = &mut self.unshare {
             let _ = kill(Pid::from_raw(self.first), Signal::SIGKILL);
+            leftovers::thaw(&self.id);
             let _ = unshare.wait();
         }
         // killed processes leave their cgroups in a moment

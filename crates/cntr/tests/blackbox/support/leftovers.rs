@@ -125,6 +125,7 @@ pub fn cgroups(id: &str) -> Vec<PathBuf> {
 
 /// Removes the sandbox's cgroups, deepest first.
 pub fn remove_cgroups(id: &str) {
+    thaw(id);
     fn remove(dir: &Path) {
         for sub in directories(dir) {
             remove(&sub);
@@ -134,6 +135,15 @@ pub fn remove_cgroups(id: &str) {
     for dir in cgroups(id) {
         remove(&dir);
     }
+}
+
+/// What is frozen on v1 does not die, and the first process of its pid namespace waits for it.
+pub fn thaw(id: &str) {
+    fn below(dir: &Path) {
+        let _ = fs::write(dir.join("freezer.state"), "THAWED");
+        directories(dir).iter().for_each(|dir| below(dir));
+    }
+    cgroups(id).iter().filter(|dir| dir.join("freezer.state").exists()).for_each(|dir| below(dir));
 }
 
 /// `cntr-box-7-1` names itself and `cntr-box-7-1-x`, not `cntr-box-7-12`.

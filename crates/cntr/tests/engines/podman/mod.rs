@@ -1,9 +1,17 @@
-//! Podman on this machine, with the binary under test as its runtime: root's and an ordinary user's.
+//! Podman on this machine, with the binary under test as its runtime: root's and an ordinary user's; and Buildah.
+//!
+//! Not run here: checkpoints (cntr has none), `--privileged` (all capabilities, which this machine has not got: VM), pausing and
+//! limits of an ordinary user's (cgroup v2: VM), `OOMKilled` (conmon does not see it in a cgroup namespace of v1, with runc
+//! neither), `update --pids-limit` (a newer Podman's), quadlets and anything that pulls from a registry.
 
 use crate::machine::{Machine, fails, says};
 use crate::support::{Cmd, Output};
 use crate::{checks, image};
 
+mod build;
+mod exec;
+mod life;
+mod pods;
 mod run;
 mod systemd;
 
@@ -47,7 +55,12 @@ impl Podman {
         }
         podman.machine.etc("containers/policy.json", "{\"default\": [{\"type\": \"insecureAcceptAnything\"}]}\n");
         let tar = image::tar(podman.machine.room.dir());
-        podman.line(&format!("podman import -q {} localhost/box", tar.display())).ok();
+        podman
+            .line(&format!(
+                "podman import -q -c 'ENV PATH=/usr/bin:/bin' -c 'CMD [\"/bin/sh\"]' {} localhost/box",
+                tar.display()
+            ))
+            .ok();
         Some(podman)
     }
 
@@ -89,6 +102,14 @@ impl Podman {
 #[test]
 fn podman() {
     let Some(podman) = Podman::new(false) else { return };
-    checks::run("podman", &podman, run::CHECKS);
+    checks::run("podman", &podman, &[run::CHECKS, life::CHECKS, exec::CHECKS, pods::CHECKS, build::CHECKS].concat());
+    podman.nothing_left();
+}
+
+/// An ordinary user's: the same ground, as far as cgroup v1 lets him.
+#[test]
+fn rootless_podman() {
+    let Some(podman) = Podman::new(true) else { return };
+    checks::run("rootless", &podman, &[exec::ROOTLESS, build::ROOTLESS].concat());
     podman.nothing_left();
 }
