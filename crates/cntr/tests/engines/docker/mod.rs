@@ -73,7 +73,10 @@ impl Docker {
         let driver = if self.room.systemd() { "systemd" } else { "cgroupfs" };
         // the lines of docs/engines.md
         let config = json!({
-            "runtimes": { "judged": { "path": runtime() } },
+            "runtimes": {
+                "judged": { "path": runtime() },
+                "talkative": { "path": runtime(), "runtimeArgs": ["--debug"] },
+            },
             "default-runtime": "judged",
             "exec-opts": [format!("native.cgroupdriver={driver}")],
             "cgroup-parent": self.room.cgroup_parent(),

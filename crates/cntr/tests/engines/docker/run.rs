@@ -27,6 +27,7 @@ pub const CHECKS: &[Check<Docker>] = &[
     ("run_no_permission", no_permission),
     ("build", build),
     ("build_by_buildkit", build_by_buildkit),
+    ("runtime_arguments", runtime_arguments),
 ];
 
 /// What a script says with these options; it has to succeed.
@@ -191,4 +192,15 @@ fn built(docker: &Docker, buildkit: &str) -> String {
     let command = docker.docker(&["build", "--no-cache", "-t", &name]).arg(&dir);
     command.env("DOCKER_BUILDKIT", buildkit).ok();
     docker.ok(&["run", "--rm", &name])
+}
+
+/// `runtimeArgs`: Docker writes a script that executes the runtime with them and with its own.
+fn runtime_arguments(docker: &Docker) {
+    for (name, debug) in [("judged", false), ("talkative", true)] {
+        let container = docker.idle(&["--runtime", name]);
+        let script = format!("cat $(find {} -path '*{}/log.json')", docker.room.path("exec").display(), container.id);
+        let log = docker.room.shell(&script).ok().stdout;
+        assert_eq!(log.contains("\"level\":\"debug\""), debug, "{log}");
+        assert_eq!(container.says("echo found"), "found\n");
+    }
 }

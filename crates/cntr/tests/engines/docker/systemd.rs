@@ -8,10 +8,10 @@ use crate::support::{host, read};
 const CHECKS: &[Check<Docker>] =
     &[("unit", unit), ("privileged", privileged), ("privileged_exec", privileged_exec), ("apparmor", apparmor)];
 
-/// Of the other checks: the emulator takes seconds for each container.
+/// Of the other checks: the emulator takes seconds for each container. (Not `run_seccomp`: what it does without a filter is
+/// forbidden by Docker's AppArmor profile here.)
 const CHOSEN: &[&str] = &[
     "run",
-    "run_seccomp",
     "run_missing_command",
     "limits",
     "limits_update",
