@@ -147,6 +147,8 @@ fn program_error(image: &Image, failure: &Failure) -> String {
         _ if executed => format!("exec {path}: {errno}"),
         libc::ENOENT if !name.contains('/') => format!("exec: {name:?}: executable file not found in $PATH"),
         libc::ENOENT | libc::ENOTDIR => format!("exec: {name:?}: stat {name}: {errno}"),
+        // Go's words, and those by which Podman and Docker before 23 tell that the exit code is 126.
+        libc::EISDIR => format!("exec: {name:?}: {errno} (permission denied)"),
         _ => format!("exec: {name:?}: {errno}"),
     }
 }

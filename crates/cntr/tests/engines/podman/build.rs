@@ -8,7 +8,8 @@ pub const CHECKS: &[Check<Podman>] =
 
 pub const ROOTLESS: &[Check<Podman>] = &[("build_steps", steps), ("build_fails", fails)];
 
-const RUNTIME: &str = "--isolation oci --runtime /usr/local/bin/cntr";
+/// Of the host's network: an ordinary user's Buildah would ask for slirp4netns, and 1.28 takes netavark for it.
+const RUNTIME: &str = "--isolation oci --network host --runtime /usr/local/bin/cntr";
 
 fn buildah(p: &Podman) -> bool {
     let there = p.line("command -v buildah").run().code == Some(0);

@@ -66,7 +66,7 @@ impl Podman {
 
     /// A line of shell, by root or the ordinary user.
     pub fn line(&self, line: &str) -> Cmd {
-        if self.rootless { self.machine.user(line) } else { self.machine.root(line) }
+        if self.rootless { self.machine.user(&format!("cd && {line}")) } else { self.machine.root(line) }
     }
 
     /// The line, which has to succeed and to say this.
