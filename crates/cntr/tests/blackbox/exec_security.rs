@@ -319,7 +319,7 @@ fn in_a_container_without_memory() {
 
 /// Of v2: a process too many is the only one that is killed for it, or all of the container are, as `memory.oom.group` says.
 #[test]
-fn memory_that_ends_with_and_without_an_oom_group() {
+fn in_a_container_with_and_without_an_oom_group() {
     if !root() {
         return;
     }
