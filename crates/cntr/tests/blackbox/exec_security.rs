@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::exec::{ended, exec, from_file, idle, refused, shell, start};
 use crate::seal::ALL;
-use crate::support::{Sandbox, View, bundle, host, read, root, slow, wait_for, words};
+use crate::support::{Sandbox, View, bundle, host, pure_v2, read, root, skip, slow, wait_for, words};
 
 /// Set for the spy.
 const SPY: &str = "CNTR_TEST_SPY";
@@ -315,6 +315,33 @@ fn in_a_container_without_memory() {
     }
     exec(&sandbox, &[], &["rm", "/dev/fill"]).run();
     ended(&sandbox);
+}
+
+/// Of v2: a process too many is the only one that is killed for it, or all of the container are, as `memory.oom.group` says.
+#[test]
+fn in_a_container_with_and_without_an_oom_group() {
+    if !root() {
+        return;
+    }
+    if !pure_v2() {
+        return skip("needs cgroup v2 with controllers");
+    }
+    for group in ["0", "1"] {
+        let resources =
+            json!({ "memory": { "limit": 32 << 20, "swap": 32 << 20 }, "unified": { "memory.oom.group": group } });
+        let sandbox = limited(&resources, "exec sleep 1000");
+        assert_eq!(exec(&sandbox, &[], &["true"]).run().code, Some(0));
+        // what sort(1) has not sorted yet it keeps
+        let out = exec(&sandbox, &[], &["sh", "-c", "exec sort /dev/zero"]).run();
+        assert_eq!(out.code, Some(137), "memory.oom.group {group}: {out:#?}");
+        if group == "0" {
+            assert_eq!(sandbox.status(), "running");
+            exec(&sandbox, &[], &["true"]).ok();
+        } else {
+            sandbox.wait_status("stopped");
+        }
+        ended(&sandbox);
+    }
 }
 
 /// Init ends while others join: each of them has an end and a reason, and the container can be removed.

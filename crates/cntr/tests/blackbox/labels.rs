@@ -5,8 +5,9 @@ use std::fs;
 
 use serde_json::{Value, json};
 
+use crate::exec::{ended, from_file, refused, shell, start};
 use crate::namespaces::in_user_namespace;
-use crate::support::{Sandbox, bundle, have, host, read, root, skip, words};
+use crate::support::{Sandbox, bundle, have, host, read, root, skip, wait_for, words};
 
 fn has_apparmor() -> bool {
     fs::read("/proc/self/attr/apparmor/current").is_ok()
@@ -214,6 +215,90 @@ fn a_false_proc_does_not_take_the_profile() {
         let out = sandbox.verb(&["run"]).run();
         assert!(out.code == Some(1) && out.stderr.contains("cannot be mounted because it is"), "{out:#?}");
         sandbox.assert_clean();
+    }
+}
+
+/// A process of `exec` is confined as the container's own, or by the profile that it is given.
+#[test]
+fn exec_has_the_containers_profile() {
+    let sandbox = Sandbox::new();
+    if !root() {
+        return;
+    }
+    let Some(profile) = Profile::load(&sandbox) else { return };
+    let enforced = format!("{} (enforce)", profile.0);
+    let script = "(echo b >/tmp/denied) 2>&1; cat /proc/self/attr/current";
+    let denied = "sh: can't create /tmp/denied: Permission denied";
+    for (no_new_privs, user_namespace) in [(false, false), (true, false), (false, true), (true, true)] {
+        let mut config = config(&sandbox, "exec sleep 1000", "apparmorProfile", &profile.0);
+        config["process"]["noNewPrivileges"] = json!(no_new_privs);
+        if user_namespace {
+            in_user_namespace(&sandbox, &mut config);
+        }
+        start(&sandbox, &config);
+        let context = format!("noNewPrivileges {no_new_privs}, user namespace {user_namespace}");
+        for flags in [&[][..], &["-u", "1000"]] {
+            let out = shell(&sandbox, flags, script).run();
+            assert_eq!(out.stdout.lines().collect::<Vec<_>>(), [denied, &enforced], "{context} {flags:?}: {out:#?}");
+        }
+        let out = from_file(&sandbox, &[], &json!({ "apparmorProfile": "" }), script).run();
+        assert_eq!(out.stdout.lines().last(), Some(&*enforced), "{context}: {out:#?}");
+        let out = shell(&sandbox, &["--apparmor", "cntr-tests-nonesuch"], "true").run();
+        refused(&out, "cntr-tests-nonesuch: no such file or directory");
+        ended(&sandbox);
+    }
+}
+
+/// `--apparmor` and the file's member, where the container itself is not confined.
+#[test]
+fn exec_with_a_profile_of_its_own() {
+    let sandbox = Sandbox::new();
+    if !root() {
+        return;
+    }
+    let Some(profile) = Profile::load(&sandbox) else { return };
+    let enforced = format!("{} (enforce)\n", profile.0);
+    start(&sandbox, &bundle::minimal(&sandbox.cgroups_path(), "exec sleep 1000"));
+    let show = "cat /proc/self/attr/current";
+    assert_eq!(shell(&sandbox, &[], show).ok().stdout, "unconfined\n");
+    assert_eq!(shell(&sandbox, &["--apparmor", &profile.0], show).ok().stdout, enforced);
+    let member = json!({ "apparmorProfile": profile.0 });
+    assert_eq!(from_file(&sandbox, &[], &member, show).ok().stdout, enforced);
+    ended(&sandbox);
+}
+
+/// The attacks of [`a_false_proc_does_not_take_the_profile`] by a container that is there when the label is written, and so
+/// has all the time that it wants.
+#[test]
+fn a_false_proc_does_not_take_the_profile_of_exec() {
+    let sandbox = Sandbox::new();
+    if !root() {
+        return;
+    }
+    let Some(profile) = Profile::load(&sandbox) else { return };
+    let show = "exec 2>&1; mount -t proc proc /tmp/proc && cat /tmp/proc/self/attr/current";
+    for cover in [
+        "mount -t tmpfs tmpfs /proc; mkdir -p /proc/self/attr/apparmor /proc/thread-self/attr/apparmor; \
+         for d in self thread-self; do : >/proc/$d/attr/exec; : >/proc/$d/attr/apparmor/exec; done",
+        "mount --bind /tmp/fake /proc",
+        "mount --bind /proc/1/attr /proc/self/attr; mount -t tmpfs tmpfs /proc/1/task",
+        "umount -l /proc; ln -s /tmp/fake /proc/self; true",
+    ] {
+        fs::create_dir_all(sandbox.rootfs().join("tmp/fake/self/attr")).unwrap();
+        fs::create_dir_all(sandbox.rootfs().join("tmp/proc")).unwrap();
+        fs::write(sandbox.rootfs().join("tmp/fake/self/attr/exec"), "").unwrap();
+        let script = format!("{cover}\n: >/tmp/covered; exec sleep 1000");
+        let mut config = config(&sandbox, &script, "apparmorProfile", &profile.0);
+        for set in ["bounding", "effective", "permitted"] {
+            bundle::set(&mut config, &format!("/process/capabilities/{set}"), Some(json!(["CAP_SYS_ADMIN"])));
+        }
+        start(&sandbox, &config);
+        let covered = sandbox.rootfs().join("tmp/covered");
+        wait_for("the cover", || covered.exists().then_some(()));
+        let out = shell(&sandbox, &[], show).run();
+        assert_eq!(out.stdout, format!("{} (enforce)\n", profile.0), "{cover}: {out:#?}");
+        ended(&sandbox);
+        fs::remove_file(covered).unwrap();
     }
 }
 

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
+use crate::exec::refused;
+use crate::exec_place::ONLY_STARTED;
 use crate::namespaces::ordinary;
 use crate::support::bus::Bus;
 use crate::support::{Cmd, Sandbox, bundle, host, read, skip, wait_for};
@@ -190,6 +192,9 @@ fn one_conversation_each() {
     assert_eq!(bus.connections(), 1);
     for verb in [&["start"][..], &["state"]] {
         world.verb(verb).ok();
+    }
+    for flags in [&["exec"][..], &["exec", "-d"]] {
+        world.verb(flags).args(&["true"]).ok();
     }
     world.verb(&["kill"]).args(&["KILL"]).ok();
     world.sandbox.wait_status("stopped");
@@ -515,6 +520,35 @@ fn killed_at_random_moments() {
         assert_eq!((deleted.code, deleted.stderr.as_str()), (Some(0), ""), "round {round}, {moment:?}");
         world.assert_clean();
     }
+}
+
+/// A process of `exec` is in the scope, and so in init's cgroup, whatever systemd reads anew in between.
+#[test]
+fn exec_is_in_the_scope() {
+    let Some(world) = World::new("exec sleep 1000") else { return };
+    let pid = world.create();
+    if world.uid != 0 {
+        refused(&world.verb(&["exec"]).args(&["true"]).run(), ONLY_STARTED);
+    }
+    world.verb(&["start"]).ok();
+    let of_init = read(format!("/proc/{pid}/cgroup"));
+    assert!(of_init.trim_end().ends_with(&world.unit()), "{of_init}");
+    let file = world.sandbox.path("exec.pid");
+    let exec = world.verb(&["exec", "-d", "--pid-file", &file.to_string_lossy()]);
+    exec.args(&["sleep", "1000"]).ok();
+    let first = read(&file);
+    let unit = world.unit();
+    for command in [&["daemon-reload"][..], &["set-property", "--runtime", &unit, "TasksMax=60"]] {
+        world.systemctl(command);
+        assert_eq!(read(format!("/proc/{first}/cgroup")), of_init, "{command:?}");
+        let out = world.verb(&["exec"]).args(&["sh", "-c", "cat /proc/self/cgroup"]).ok();
+        let inside = out.stdout.lines().find(|line| line.starts_with("0::"));
+        assert_eq!(inside, Some("0::/"), "the root of the cgroup namespace, {command:?}: {out:#?}");
+    }
+    world.verb(&["kill"]).args(&["KILL"]).ok();
+    world.sandbox.wait_status("stopped");
+    world.verb(&["delete"]).ok();
+    world.assert_clean();
 }
 
 /// systemd and the files say the same after an update, also when it is refused, and whatever systemd reads anew.
