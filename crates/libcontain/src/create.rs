@@ -181,6 +181,10 @@ impl Making<'_> {
     fn converse(&mut self, container: &Container, cgroup: &Cgroup, fds: &[OwnedFd]) -> Result<(), Error> {
         let mut asked = false;
         if let Some(maps) = self.plan.spawn.maps.as_ref().filter(|_| container.has_init()) {
+            if let Some(score) = &self.plan.spawn.oom_score {
+                let at = At::field("process.oomScoreAdj");
+                idmaps::into_file(at, container.pid(), "oom_score_adj", score).map_err(|e| e.within(FRAME))?;
+            }
             idmaps::write(container.pid(), maps, container.signal_mask()).map_err(|e| e.within(FRAME))?;
             container.go();
         }

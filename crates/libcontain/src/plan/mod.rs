@@ -108,6 +108,9 @@ pub struct Spawn {
     pub flags: u64,
     /// Id maps that the parent writes for the new user namespace.
     pub maps: Option<Maps>,
+    /// `oom_score_adj`, which the parent writes before the maps: the kernel wants CAP_SYS_RESOURCE in the initial user
+    /// namespace for a value below the last that somebody with it has written.
+    pub oom_score: Option<String>,
     /// The id maps that the config expects of the user namespace that is joined.
     pub joined_maps: Option<JoinedMaps>,
     /// Descriptors from 3 on that the program inherits.
@@ -321,6 +324,10 @@ impl<'a> Planner<'a> {
 
     fn oom_score(&mut self) {
         let Some(score) = self.process().and_then(Process::oom_score_adj) else { return };
+        if self.ns.is_new(libc_flag::NEWUSER) {
+            self.spawn.oom_score = Some(score.to_string());
+            return;
+        }
         let at = At::field("process.oomScoreAdj");
         let text = self.text(at, score.to_string());
         self.step(at, Op::OomScore(text));

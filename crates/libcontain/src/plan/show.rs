@@ -62,6 +62,9 @@ impl fmt::Display for Plan {
             write!(f, ", into cgroup {}", dir.absolute())?;
         }
         writeln!(f)?;
+        if let Some(score) = &self.spawn.oom_score {
+            writeln!(f, "parent  oom_score_adj {score}")?;
+        }
         if let Some(maps) = &self.spawn.maps {
             let by = |map: &IdMap| map.program.as_ref().map_or(String::new(), |p| format!(" by {}", p.display()));
             let shown = |map: &IdMap| format!("{}{}", lines(&map.lines), by(map));

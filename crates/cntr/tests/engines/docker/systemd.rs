@@ -94,8 +94,8 @@ fn apparmor(docker: &Docker) {
 
 fn remapped(docker: &Docker) {
     let container = docker.idle(&["-m", "64m", "--pids-limit", "50"]);
-    let map = container.says("tr -s ' ' </proc/self/uid_map; id -u; stat -c %u /etc");
-    assert_eq!(map, " 0 100000 65536\n0\n0\n");
+    let out = docker.run(&[], "tr -s ' ' </proc/self/uid_map; id -u; stat -c %u /etc");
+    assert_eq!(out.stdout, " 0 100000 65536\n0\n0\n", "{out:#?}");
     assert_eq!(container.limit("pids", "", "pids.max"), "50");
     container.ok(&["pause"]);
     container.ok(&["unpause"]);
