@@ -10,10 +10,9 @@ use rustix::event::Timespec;
 use serde_json::json;
 
 use crate::exec::{ended, exec, from_file, idle, refused, shell};
-use crate::protocols::{readable, receive};
+use crate::protocols::{long, readable, receive};
 use crate::support::{Sandbox, View, bundle, read, root, skip, wait_for, words};
 
-const LONG: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 fn plain() -> Sandbox {
@@ -134,7 +133,7 @@ fn the_pidfd_socket_gets_the_processs_pidfd() {
         let _ = fs::remove_file(sandbox.rootfs().join("go"));
         let script = "while ! test -e /go; do sleep 0.02; done; exit 7";
         let running = shell(&sandbox, &flags, script).cwd(sandbox.dir()).spawn();
-        assert!(readable(&listener, LONG), "nobody has connected");
+        assert!(readable(&listener, long()), "nobody has connected");
         let (stream, _) = listener.accept().unwrap();
         let (name, mut fds) = receive(&stream);
         assert_eq!((name.as_str(), fds.len()), ("setns", 1));
@@ -151,7 +150,7 @@ fn the_pidfd_socket_gets_the_processs_pidfd() {
         assert_eq!(process_of(&pidfd), pid_in(&sandbox.path("pid")));
         assert!(!readable(&pidfd, NOW), "it has not ended yet");
         fs::write(sandbox.rootfs().join("go"), "").unwrap();
-        assert!(readable(&pidfd, LONG), "its end can be waited for");
+        assert!(readable(&pidfd, long()), "its end can be waited for");
         running.into_iter().for_each(|running| assert_eq!(running.wait().code, Some(7)));
         fs::remove_file(sandbox.path("pid")).unwrap();
     }
@@ -170,7 +169,7 @@ fn with_terminals() -> Sandbox {
 
 /// The master end of the one who connects.
 fn master(listener: &UnixListener) -> File {
-    assert!(readable(listener, LONG), "nobody has connected");
+    assert!(readable(listener, long()), "nobody has connected");
     let (stream, _) = listener.accept().unwrap();
     let (name, mut fds) = receive(&stream);
     assert!(!name.is_empty() && fds.len() == 1, "{name} {fds:?}");
@@ -180,7 +179,7 @@ fn master(listener: &UnixListener) -> File {
 /// What a terminal shows until its last slave is closed.
 fn shown(master: &mut File) -> String {
     let (mut text, mut chunk) = (Vec::new(), [0; 4096]);
-    while readable(master, LONG) {
+    while readable(master, long()) {
         match master.read(&mut chunk) {
             Ok(count @ 1..) => text.extend(&chunk[..count]),
             _ => break,
@@ -202,10 +201,11 @@ fn a_terminal_goes_over_the_console_socket() {
     let size = json!({ "height": 5, "width": 6 });
     let process = json!({ "terminal": true, "user": { "uid": 1000 }, "consoleSize": size });
     let socket = ["-d", "--console-socket", path.to_str().unwrap()];
-    for (size, running) in [
-        ("11 22", shell(&sandbox, &[&socket[..], &["-t", "-u", "1000"]].concat(), script).spawn()),
-        ("5 6", from_file(&sandbox, &socket, &process, script).spawn()),
+    for (size, cmd) in [
+        ("11 22", shell(&sandbox, &[&socket[..], &["-t", "-u", "1000"]].concat(), script)),
+        ("5 6", from_file(&sandbox, &socket, &process, script)),
     ] {
+        let running = cmd.spawn(); // one after the other: who connects first is not known otherwise
         let mut master = master(&listener);
         assert_eq!(running.wait().code, Some(0));
         master.write_all(b"in\n").unwrap();

@@ -317,6 +317,7 @@ fn init_has_moved_on_v2() {
     let inside = out.stdout.lines().find(|l| l.starts_with("0::")).unwrap();
     let top = if crate::support::pure_v2() { "" } else { "unified/" };
     let has_controllers = !read(format!("/sys/fs/cgroup/{top}{}/cgroup.subtree_control", sandbox.id)).trim().is_empty();
+    assert!(has_controllers || !crate::support::pure_v2(), "{of_init}");
     // without controllers there both places are as good
     assert!(inside == "0::/init" || (!has_controllers && inside == "0::/"), "{inside} {has_controllers}");
     ended(&sandbox);

@@ -14,8 +14,10 @@ use serde_json::Value;
 use crate::namespaces::{Holder, in_user_namespace, join};
 use crate::support::{Sandbox, bundle, patience, read, root, wait_for};
 
-/// Ten seconds.
-const LONG: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+/// For what comes at once.
+pub(crate) fn long() -> Timespec {
+    Timespec { tv_sec: patience(10).as_secs() as i64, tv_nsec: 0 }
+}
 
 pub(crate) fn readable(fd: &impl std::os::fd::AsFd, limit: Timespec) -> bool {
     let mut fds = [PollFd::new(fd, PollFlags::IN)];
@@ -24,7 +26,7 @@ pub(crate) fn readable(fd: &impl std::os::fd::AsFd, limit: Timespec) -> bool {
 
 /// One message of a socket and the descriptors that came with it.
 pub(crate) fn receive(socket: &impl std::os::fd::AsFd) -> (String, Vec<OwnedFd>) {
-    assert!(readable(socket, LONG), "no message in ten seconds");
+    assert!(readable(socket, long()), "no message");
     let (mut data, mut fds) = ([0; 4096], Vec::new());
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -46,7 +48,7 @@ fn process_of(pidfd: &OwnedFd) -> i32 {
 
 /// What a listener of `--pidfd-socket` gets: one message, one pidfd, and then the end.
 fn take_pidfd(listener: &UnixListener) -> OwnedFd {
-    assert!(readable(listener, LONG), "nobody has connected");
+    assert!(readable(listener, long()), "nobody has connected");
     let (stream, _) = listener.accept().unwrap();
     let (name, mut fds) = receive(&stream);
     assert_eq!((name.as_str(), fds.len()), ("standard", 1));
@@ -105,7 +107,7 @@ fn the_pidfd_socket_gets_inits_pidfd() {
                 sandbox.verb(&["start"]).ok();
             }
             let_go(&sandbox);
-            assert!(readable(&pidfd, LONG), "{context}: the end can be waited for");
+            assert!(readable(&pidfd, long()), "{context}: the end can be waited for");
             match running {
                 Some(running) => assert_eq!(running.wait().code, Some(7), "{context}"),
                 None => drop(sandbox.verb(&["delete", "--force"]).ok()),
