@@ -101,40 +101,47 @@ impl Planner<'_> {
         }
     }
 
-    /// All kinds in one call, but for the cgroup namespace: from inside it the kernel would not let a process be born in a
-    /// cgroup that is not below the process that clones it (`nsdelegate`).
+    /// Before the clone those that hold for children, after it all others in one call: to be born in a cgroup, a process must
+    /// be cloned by somebody whom the host knows, and from outside the container's cgroup namespace (`nsdelegate`). An
+    /// ordinary user may enter any of them only together with the user namespace.
     fn enter_namespaces(&mut self, join: &Join) {
         let kinds = self.ns.all() & if join.same_users { !NEWUSER } else { !0 };
-        let at_once = kinds & !NEWCGROUP;
         let users = kinds & NEWUSER != 0;
-        let keep_groups = annotations::keeps_groups(self.spec);
-        // pid and time namespaces hold for children. And only who is cloned in a cgroup is counted against its limit.
-        let forks = at_once & (NEWPID | NEWTIME) != 0 || join.counted.is_some();
+        // Only who is cloned in a cgroup is counted against its limit.
+        let forks = kinds & (NEWPID | NEWTIME) != 0 || join.counted.is_some();
+        let first = match forks {
+            false => 0,
+            true if users && !self.host.is_privileged() => kinds & !NEWCGROUP,
+            true => kinds & (NEWPID | NEWTIME),
+        };
         let born_in = join.directory.as_ref().filter(|_| forks).map(|dir| self.text(CGROUP, dir.as_str()));
         let born_in = born_in.map(|dir| self.need(CGROUP, Open::Cgroup(dir)));
         if let Some(file) = &join.counted {
             self.join_by(join, std::slice::from_ref(file));
         }
-        if users && !keep_groups {
-            self.step(NAMESPACES, Op::DropGroups);
-        }
-        if at_once != 0 {
-            let init = self.need(NAMESPACES, Open::Init);
-            self.step(NAMESPACES, Op::SetNs(init, at_once));
-        }
-        if users {
-            self.step(NAMESPACES, Op::Undumpable); // other credentials may have changed that
-        }
+        self.set_namespaces(first);
         if forks {
             self.step(CGROUP, Op::Fork { flags: 0, cgroup: born_in });
         }
-        if kinds & NEWCGROUP != 0 {
-            let init = self.need(NAMESPACES, Open::Init);
-            self.step(NAMESPACES, Op::SetNs(init, NEWCGROUP));
-        }
+        self.set_namespaces(kinds & !first);
         if users {
-            self.step(NAMESPACES, Op::BecomeRoot { keep_groups });
+            self.step(NAMESPACES, Op::BecomeRoot { keep_groups: annotations::keeps_groups(self.spec) });
             self.step(NAMESPACES, Op::Undumpable);
+        }
+    }
+
+    fn set_namespaces(&mut self, kinds: u64) {
+        if kinds == 0 {
+            return;
+        }
+        let users = kinds & NEWUSER != 0;
+        if users && !annotations::keeps_groups(self.spec) {
+            self.step(NAMESPACES, Op::DropGroups);
+        }
+        let init = self.need(NAMESPACES, Open::Init);
+        self.step(NAMESPACES, Op::SetNs(init, kinds));
+        if users {
+            self.step(NAMESPACES, Op::Undumpable); // other credentials may have changed that
         }
     }
 
@@ -209,6 +216,10 @@ mod tests {
     }
 
     fn planned(spec: &Spec, join: &Join) -> Plan {
+        planned_on(&Host::privileged(), spec, join)
+    }
+
+    fn planned_on(host: &Host, spec: &Spec, join: &Join) -> Plan {
         let bundle = std::path::Path::new("/b");
         let request = Request {
             id: "c",
@@ -222,7 +233,7 @@ mod tests {
             console: Some(crate::plan::Terminal::default()),
             wait_for_start: false,
         };
-        exec(&request, spec, join, &Host::privileged()).unwrap()
+        exec(&request, spec, join, host).unwrap()
     }
 
     /// The steps without their places, down to those that are init's as well.
@@ -241,15 +252,15 @@ mod tests {
     }
 
     #[test]
-    fn by_one_call_and_born_in_the_cgroup() {
+    fn by_two_calls_and_born_in_the_cgroup_between_them() {
         let plan = planned(&spec(&["pid", "mount", "cgroup", "ipc"], &sh()), &v2());
         assert_eq!(
             steps(&plan),
             [
                 "not dumpable",
-                "setns PID|NS|IPC need 1",
+                "setns PID need 1",
                 "clone init - into need 0",
-                "setns CGROUP need 2",
+                "setns NS|IPC|CGROUP need 2",
                 "all CPUs of the cgroup",
                 "root /",
             ]
@@ -276,8 +287,8 @@ mod tests {
             [
                 "not dumpable",
                 "join cgroups: need 0",
-                "setns NS need 1",
                 "clone init -",
+                "setns NS need 1",
                 "join cgroups: need 2 need 3",
                 "all CPUs of the cgroup",
                 "root /",
@@ -293,10 +304,11 @@ mod tests {
             steps(&plan),
             [
                 "not dumpable",
-                "drop groups",
-                "setns PID|NS|USER need 1",
-                "not dumpable",
+                "setns PID need 1",
                 "clone init - into need 0",
+                "drop groups",
+                "setns NS|USER need 2",
+                "not dumpable",
                 "become root of the user namespace",
                 "not dumpable",
                 "all CPUs of the cgroup",
@@ -305,7 +317,13 @@ mod tests {
         );
         // It cannot be entered by who is in it.
         let same = planned(&users, &Join { same_users: true, ..v2() });
-        assert!(steps(&same).contains(&"setns PID|NS need 1".to_owned()), "{:?}", steps(&same));
+        assert!(steps(&same).contains(&"setns NS need 2".to_owned()), "{:?}", steps(&same));
+        let user = Host { euid: 1000, capabilities: 0, ..Host::privileged() };
+        let plan = planned_on(&user, &users, &v2());
+        let taken: Vec<String> = steps(&plan).into_iter().take(5).collect();
+        let first =
+            ["not dumpable", "drop groups", "setns PID|NS|USER need 1", "not dumpable", "clone init - into need 0"];
+        assert_eq!(taken, first, "an ordinary user gains all by the user namespace");
     }
 
     #[test]
@@ -345,7 +363,7 @@ mod tests {
         let all: Vec<String> = plan.steps.iter().map(|step| step.op.to_string()).collect();
         let from = all.iter().position(|line| line.starts_with("terminal")).unwrap();
         let expected =
-            ["terminal, master to need 2", "umask 0022", "user 5:6", "not dumpable", "find", "ready", "close", "exec"];
+            ["terminal, master to need 3", "umask 0022", "user 5:6", "not dumpable", "find", "ready", "close", "exec"];
         assert_eq!(all.len() - from, expected.len(), "{all:#?}");
         for (line, begins) in all.iter().skip(from).zip(expected) {
             assert!(line.starts_with(begins), "{line:?} {begins:?}");

@@ -97,6 +97,10 @@ fn remapped(docker: &Docker) {
     let out = docker.run(&[], "tr -s ' ' </proc/self/uid_map; id -u; stat -c %u /etc");
     assert_eq!(out.stdout, " 0 100000 65536\n0\n0\n", "{out:#?}");
     assert_eq!(container.limit("pids", "", "pids.max"), "50");
+    // its cgroup belongs to its root, whom the host does not know as its own
+    let out = container.exec(&[], "id -u; cat /proc/1/cgroup; cat /proc/self/cgroup");
+    let lines: Vec<&str> = out.stdout.lines().collect();
+    assert!(matches!(lines[..], ["0", init, own] if init == own), "{out:#?}");
     container.ok(&["pause"]);
     container.ok(&["unpause"]);
     let host = docker.run(&["--userns", "host"], "tr -s ' ' </proc/self/uid_map");
