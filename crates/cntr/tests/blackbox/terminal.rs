@@ -333,8 +333,6 @@ fn what_cannot_be_is_said() {
         assert!(out.code == Some(1) && out.stderr.contains(&full), "{out:#?}");
         sandbox.assert_clean();
     }
-    let out = sandbox.verb(&["run"]).run();
-    assert!(out.code == Some(1) && out.stderr.contains("process.terminal: not implemented yet"), "{out:#?}");
     sandbox.assert_clean();
 }
 
