@@ -75,12 +75,18 @@ pub(super) fn consistent(c: &Ctx<'_>, out: &mut Problems) {
 pub(super) fn ambient(c: &Ctx<'_>, out: &mut Problems) {
     let Some(asked) = c.capabilities else { return };
     let refused = asked.ambient & !asked.grantable(c.host.last_cap).ambient;
-    for name in names(refused & known_mask(c.host.last_cap)) {
-        let text = format!(
-            "can't raise ambient capability {name}: operation not permitted, it is not both permitted and inheritable"
-        );
-        out.push(Problem::warning(At::field("process.capabilities.ambient"), CLAUSE, text));
-    }
+    // One for all: Buildah asks for a dozen with each RUN, and its user sees them.
+    let list: Vec<String> = names(refused & known_mask(c.host.last_cap)).collect();
+    let (word, why) = match list.len() {
+        0 => return,
+        1 => ("capability", "it is"),
+        _ => ("capabilities", "they are"),
+    };
+    let text = format!(
+        "can't raise ambient {word} {}: operation not permitted, {why} not both permitted and inheritable",
+        list.join(", ")
+    );
+    out.push(Problem::warning(At::field("process.capabilities.ambient"), CLAUSE, text));
 }
 
 #[cfg(test)]
