@@ -33,6 +33,7 @@
 mod support;
 
 mod checks;
+mod conmon;
 mod containerd;
 mod docker;
 mod image;

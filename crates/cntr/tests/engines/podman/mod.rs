@@ -1,7 +1,7 @@
 //! Podman on this machine, with the binary under test as its runtime: root's and an ordinary user's; and Buildah.
 //!
-//! Not run here: checkpoints (cntr has none), `--privileged` (all capabilities, which this machine has not got: VM), pausing and
-//! limits of an ordinary user's (cgroup v2: VM), `OOMKilled` (conmon does not see it in a cgroup namespace of v1, with runc
+//! Not run here: checkpoints (cntr has none), `--privileged` with all capabilities (which this machine has not got: VM), pausing
+//! and limits of an ordinary user's (cgroup v2: VM), `OOMKilled` (conmon does not see it in a cgroup namespace of v1, with runc
 //! neither), `update --pids-limit` (a newer Podman's), quadlets and anything that pulls from a registry.
 
 use crate::machine::{Machine, fails, says};
@@ -12,6 +12,8 @@ mod build;
 mod exec;
 mod life;
 mod pods;
+mod protocols;
+mod rootless;
 mod run;
 mod systemd;
 
@@ -102,7 +104,8 @@ impl Podman {
 #[test]
 fn podman() {
     let Some(podman) = Podman::new(false) else { return };
-    checks::run("podman", &podman, &[run::CHECKS, life::CHECKS, exec::CHECKS, pods::CHECKS, build::CHECKS].concat());
+    let checks = [run::CHECKS, life::CHECKS, exec::CHECKS, pods::CHECKS, protocols::CHECKS, build::CHECKS].concat();
+    checks::run("podman", &podman, &checks);
     podman.nothing_left();
 }
 
@@ -110,6 +113,6 @@ fn podman() {
 #[test]
 fn rootless_podman() {
     let Some(podman) = Podman::new(true) else { return };
-    checks::run("rootless", &podman, &[exec::ROOTLESS, build::ROOTLESS].concat());
+    checks::run("rootless", &podman, &[rootless::CHECKS, exec::ROOTLESS, build::ROOTLESS].concat());
     podman.nothing_left();
 }
