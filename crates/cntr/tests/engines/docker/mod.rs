@@ -8,8 +8,6 @@
 //! * `--blkio-weight`, `--kernel-memory`: this kernel has no such files, and Docker leaves them out.
 //! * `--gpus`: NVIDIA's hook and its hardware; what the hook needs of a runtime is a black-box test.
 //! * `docker checkpoint`: cntr has no checkpoints.
-//! * an exit status of 126 for a directory as command: Docker looks for "is a directory", which is what cntr and newer
-//!   runcs say, since version 23; before it is 125. The check takes either.
 //! * registries, swarm, log and volume drivers: no runtime sees anything of them.
 
 use std::fs;

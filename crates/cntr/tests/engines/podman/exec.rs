@@ -84,12 +84,12 @@ fn detached(p: &Podman) {
 fn failures(p: &Podman) {
     started(p, "failures");
     p.fails("podman exec failures nonesuch", 127, "exec: \"nonesuch\": executable file not found in $PATH");
-    p.fails("podman exec failures /etc", 126, "is a directory");
+    p.fails("podman exec failures /etc", 126, "exec: \"/etc\": ");
     p.fails("podman exec -w /nonesuch failures true", 127, "/nonesuch");
     p.fails("podman exec nosuchcontainer true", 125, "no such container");
     p.says("podman exec failures true", "");
     p.fails("podman run --rm box nonesuch", 127, "nonesuch");
-    p.fails("podman run --rm box /etc", 126, "is a directory");
+    p.fails("podman run --rm box /etc", 126, "exec: \"/etc\": ");
     ended(p, "failures");
     p.ok("podman run --name over box true");
     p.fails("podman exec over true", 255, "can only create exec sessions on running containers");
@@ -100,7 +100,7 @@ fn failures(p: &Podman) {
 fn without_json(p: &Podman) {
     p.says("podman --runtime plain run --rm box echo text", "text");
     p.fails("podman --runtime plain run --rm box nonesuch", 127, "nonesuch");
-    p.fails("podman --runtime plain run --rm box /etc", 126, "is a directory");
+    p.fails("podman --runtime plain run --rm box /etc", 126, "/etc");
     p.ok("podman --runtime plain run -d --name text box sleep 1000");
     p.says("podman exec text echo in", "in");
     p.fails("podman exec text nonesuch", 127, "nonesuch");
