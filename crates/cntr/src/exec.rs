@@ -34,7 +34,10 @@ fn exec_as_told(globals: &Globals<'_>, args: &Parsed) -> anyhow::Result<u8> {
     let pid_file = pid_file(args)?;
     let container = globals.runtime().container(&id(args.operand(0))?)?;
     let (process, ignored) = match args.given("process") {
-        Some(file) => (process_from_json(&document::read_file(file)?)?, None),
+        Some(file) => {
+            let (process, problems) = process_from_json(&document::read_file(file)?)?;
+            (process, problems.iter().map(ToString::to_string).collect())
+        }
         None => changed(container.process()?, args)?,
     };
     let (terminal, detached) = (process.terminal().unwrap_or(false), args.is_set("detach"));
@@ -49,7 +52,7 @@ fn exec_as_told(globals: &Globals<'_>, args: &Parsed) -> anyhow::Result<u8> {
     };
     if detached {
         let exec = container.exec(&process, &sockets.lend_exec(options))?;
-        tell(globals, &exec, ignored);
+        tell(globals, &exec, &ignored);
         return Ok(0);
     }
     let foreground = Foreground::prepare(terminal, Owner::of_process(container.pid()))?;
@@ -61,20 +64,21 @@ fn exec_as_told(globals: &Globals<'_>, args: &Parsed) -> anyhow::Result<u8> {
         ..sockets.lend_exec(options)
     };
     let exec = container.exec(&process, &options)?;
-    tell(globals, &exec, ignored);
+    tell(globals, &exec, &ignored);
     drop(sockets); // all that their listeners get has been sent
     foreground.serve(globals.log, Program::Exec(&exec), None).inspect_err(|_| {
         let _ = exec.kill(Signal::SIGKILL as i32); // nobody would wait for it
     })
 }
 
-fn tell(globals: &Globals<'_>, exec: &Exec, ignored: Option<String>) {
+/// `ignored` are names of capabilities that nobody has.
+fn tell(globals: &Globals<'_>, exec: &Exec, ignored: &[String]) {
     ignored.iter().for_each(|warning| globals.log.warning(warning));
     globals.log.warnings(exec.warnings());
 }
 
 /// The container's own process with what the flags change, and a warning about what they name and nobody has.
-fn changed(mut process: Process, args: &Parsed) -> anyhow::Result<(Process, Option<String>)> {
+fn changed(mut process: Process, args: &Parsed) -> anyhow::Result<(Process, Vec<String>)> {
     let argv = args.operands.get(1..).unwrap_or_default();
     if argv.is_empty() {
         bail!("exec args cannot be empty");
@@ -104,7 +108,7 @@ fn changed(mut process: Process, args: &Parsed) -> anyhow::Result<(Process, Opti
     if args.value("no-new-privs").is_some() {
         process.set_no_new_privileges(Some(args.is_set("no-new-privs")));
     }
-    let ignored = add_capabilities(&mut process, args);
+    let ignored = add_capabilities(&mut process, args).into_iter().collect();
     Ok((process, ignored))
 }
 
@@ -195,8 +199,8 @@ mod tests {
     }
 
     /// What the flags make of a process, and the warning.
-    fn change(own: Value, flags: &[&str]) -> anyhow::Result<(Value, Option<String>)> {
-        let process = process_from_json(own.to_string().as_bytes()).unwrap();
+    fn change(own: Value, flags: &[&str]) -> anyhow::Result<(Value, Vec<String>)> {
+        let (process, _) = process_from_json(own.to_string().as_bytes()).unwrap();
         let (process, warning) = changed(process, &parsed(flags))?;
         Ok((serde_json::to_value(process).unwrap(), warning))
     }
@@ -228,7 +232,7 @@ mod tests {
             expected["args"] = json!(["ls", "-l"]);
             expected["terminal"] = json!(false);
             members.as_object().unwrap().iter().for_each(|(name, value)| expected[name] = value.clone());
-            assert_eq!(change(own(), flags).unwrap(), (expected, None), "{flags:?}");
+            assert_eq!(change(own(), flags).unwrap(), (expected, vec![]), "{flags:?}");
         }
     }
 
@@ -288,7 +292,7 @@ mod tests {
         let both = json!([kill, raw]);
         let (found, warning) = sets(json!({ "bounding": [kill], "permitted": [kill] }), &["-c", raw]);
         assert_eq!(found, json!({ "bounding": both, "permitted": both, "effective": [raw] }));
-        assert_eq!(warning, None);
+        assert_eq!(warning, [""; 0]);
         let (found, _) = sets(json!({ "inheritable": [kill] }), &["-c", "net_raw", "--cap", raw]);
         let one = json!([raw]);
         let four =
@@ -296,12 +300,12 @@ mod tests {
         assert_eq!(found, four);
         let (found, warning) = sets(json!(null), &["-c", "CAP_X", "-c", raw, "-c", ""]);
         assert_eq!(found, json!({ "bounding": one, "permitted": one, "effective": one }));
-        assert_eq!(warning.unwrap(), "ignoring unknown or unavailable capabilities: [CAP_X ]");
+        assert_eq!(warning, ["ignoring unknown or unavailable capabilities: [CAP_X ]"]);
     }
 
     #[test]
     fn a_command_that_is_none() {
-        let process = || process_from_json(own().to_string().as_bytes()).unwrap();
+        let process = || process_from_json(own().to_string().as_bytes()).unwrap().0;
         let without = parse(vec!["id".into()]);
         assert_eq!(changed(process(), &without).unwrap_err().to_string(), "exec args cannot be empty");
         let odd = parse(vec!["id".into(), OsString::from_vec(vec![b'x', 0xff])]);

@@ -90,12 +90,13 @@ impl Exec {
     }
 }
 
-/// A `process` object of the config in JSON, read as Go reads it: names in any case, `null` as the zero value.
+/// A `process` object of the config in JSON, read as Go reads it: names in any case, `null` as the zero value. Names of
+/// capabilities that nobody knows are left out, and told.
 ///
 /// # Errors
 /// [`Kind::Config`]: it is none. The text names the place and line.
-pub fn process_from_json(text: &[u8]) -> Result<Process, Error> {
-    Ok(bundle::from_json("process", text)?.0)
+pub fn process_from_json(text: &[u8]) -> Result<(Process, Vec<Problem>), Error> {
+    Ok(bundle::from_json("process", text)?)
 }
 
 impl Container {

@@ -78,7 +78,7 @@ fn execs(machine: &Machine) {
     process(machine, "plain", false, "echo out; echo err >&2; exit 5");
     let out = cntr(machine, "exec --process plain one");
     assert_eq!((out.code, out.stdout.as_str(), out.stderr.as_str()), (Some(5), "out\n", "err\n"), "{out:#?}");
-    // the runtime's stdio is a terminal of CRI-O's, and the runtime in between
+    // the runtime's stdio is a terminal of CRI-O's, and the runtime in between; runc 1.1 tells the size only after the start
     process(machine, "terminal", true, "tty; test -t 0 && test -t 1 && test -t 2 && stty size; exit 6");
     let line = "script -qec 'stty rows 20 cols 70; cntr --root $PWD/state exec --process terminal one' /dev/null";
     let out = machine.root(&format!("sleep 1 | {line}")).run();

@@ -17,7 +17,7 @@ fn process(script: &str) -> Value {
 }
 
 fn parsed(process: &Value) -> Process {
-    libcontain::process_from_json(process.to_string().as_bytes()).unwrap_or_else(|e| panic!("{e}"))
+    libcontain::process_from_json(process.to_string().as_bytes()).unwrap_or_else(|e| panic!("{e}")).0
 }
 
 /// Runs it and returns its output and its status.

@@ -12,7 +12,6 @@ pub const CHECKS: &[Check<Podman>] = &[
     ("exec_failures", failures),
     ("exec_without_json", without_json),
     ("exec_health", health),
-    ("exec_notify", notify),
 ];
 
 /// What an ordinary user tries.
@@ -26,9 +25,7 @@ pub const ROOTLESS: &[Check<Podman>] = &[
 ];
 
 fn started(p: &Podman, name: &str) {
-    p.ok(&format!(
-        "podman run -d --name {name} --cgroups=disabled box sleep 1000 || podman run -d --name {name} box sleep 1000"
-    ));
+    p.ok(&format!("podman run -d --name {name} box sleep 1000"));
 }
 
 fn ended(p: &Podman, name: &str) {
@@ -113,23 +110,6 @@ fn health(p: &Podman) {
     p.ok("podman exec health touch /tmp/well && podman healthcheck run health");
     p.says("podman inspect -f '{{len .State.Health.Log}}' health || podman inspect -f '{{len .State.Healthcheck.Log}}' health", "2");
     ended(p, "health");
-}
-
-/// The program says itself that it is ready; who has started Podman hears it, and who the main process is.
-fn notify(p: &Podman) {
-    let listen = "python3 -c 'import socket,sys; s=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM); s.bind(\"n.sock\"); \
-                  s.settimeout(20); got=\"\"\nwhile \"READY\" not in got: got+=s.recv(4096).decode()+\"\\n\"\nprint(got)'";
-    if p.line("command -v python3").run().code != Some(0) {
-        return crate::support::skip("needs python3 to listen");
-    }
-    let script = "perl -e 1 2>/dev/null; echo $NOTIFY_SOCKET; while :; do sleep 1; done";
-    let out = p.line(&format!(
-        "rm -f n.sock; {listen} >heard & l=$!; while [ ! -S n.sock ]; do sleep 0.05; done; \
-         NOTIFY_SOCKET=$PWD/n.sock podman run -d --sdnotify=conmon --name notify box sh -c '{script}' && wait $l && cat heard"
-    ));
-    let out = out.ok();
-    assert!(out.stdout.contains("MAINPID=") && out.stdout.contains("READY=1"), "{out:#?}");
-    ended(p, "notify");
 }
 
 fn keep_id(p: &Podman) {

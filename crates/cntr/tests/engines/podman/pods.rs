@@ -4,13 +4,8 @@ use super::Podman;
 use crate::checks::Check;
 use crate::support::wait_for;
 
-pub const CHECKS: &[Check<Podman>] = &[
-    ("pods_share", share),
-    ("pods_users", users),
-    ("pods_stop", stop),
-    ("pods_kube", kube),
-    ("pods_kube_restarts", restarts),
-];
+pub const CHECKS: &[Check<Podman>] =
+    &[("pods_share", share), ("pods_users", users), ("pods_stop", stop), ("pods_kube", kube)];
 
 /// The container that keeps a pod's namespaces, of the one image that there is.
 const KEEPER: &str = "--infra-image localhost/box --infra-command 'sleep 100000'";
@@ -72,12 +67,4 @@ fn kube(p: &Podman) {
     p.fails("podman healthcheck run kube-c", 1, "");
     p.ok("podman exec kube-c touch /tmp/alive && podman healthcheck run kube-c");
     p.ok(&format!("podman play kube --down {file} && rm {file}"));
-}
-
-fn restarts(p: &Podman) {
-    p.ok("podman run -d --name probed --restart always box sh -c 'echo begun; sleep 1000'");
-    wait_for("its first life", || (p.ok("podman logs probed") == "begun").then_some(()));
-    p.ok("kill -KILL $(podman inspect -f '{{.State.Pid}}' probed)");
-    wait_for("its second life", || (p.ok("podman logs probed") == "begun\nbegun").then_some(()));
-    p.ok("podman rm -f -t 0 probed");
 }
