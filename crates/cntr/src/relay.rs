@@ -1,24 +1,28 @@
 //! What goes between a process in the foreground and this process's own streams: by three pipes, or by its terminal.
 //!
-//! Data moves in a poll loop (foreground.rs); nothing here blocks: a stream reads only when it is empty and writes only
-//! what a writable pipe is sure to take. The caller's descriptors keep their flags: O_NONBLOCK belongs to the open
-//! file, which others share.
+//! Data moves in a poll loop (foreground.rs), which hands on signals as well, so nothing here blocks. The caller's
+//! descriptors keep their flags, since O_NONBLOCK belongs to the open file, which others share: where it is a pipe or a
+//! terminal, output goes through an open file of ours. Else a stream writes only what a writable pipe is sure to take.
 
 use crate::foreground::Owner;
 use anyhow::Context;
-use rustix::event::PollFlags;
-use rustix::fs::{Gid, OFlags, Uid, fchown, fcntl_setfl};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FileType, Gid, Mode, OFlags, Uid, fchown, fcntl_setfl, fstat, major, minor, open};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer};
 use rustix::stdio;
+use rustix::termios::isatty;
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 const BUFFER: usize = 32 * 1024;
 
 /// PIPE_BUF: what a pipe that polls writable takes without blocking.
 const CHUNK: usize = 4096;
+
+/// `/dev/ptmx` (Documentation/admin-guide/devices.txt).
+const MULTIPLEXER: (u32, u32) = (5, 2);
 
 const INPUT: usize = 0;
 const OUTPUT: usize = 1;
@@ -51,7 +55,8 @@ struct Ends {
     to: End,
 }
 
-/// This process's own stream, which stays open, or its end of a pipe.
+/// This process's own stream, which stays open, or a descriptor that is the relay's alone: its end of a pipe, an output that
+/// was opened once more.
 #[derive(Debug)]
 enum End {
     Own(BorrowedFd<'static>),
@@ -77,8 +82,8 @@ pub fn pipes(owner: Owner) -> anyhow::Result<(Relay, [OwnedFd; 3])> {
     hand_over(&theirs, owner);
     let streams = vec![
         Stream::new(End::Own(stdio::stdin()), End::Pipe(to_input)),
-        Stream::new(End::Pipe(from_output), End::Own(stdio::stdout())),
-        Stream::new(End::Pipe(from_error), End::Own(stdio::stderr())),
+        Stream::new(End::Pipe(from_output), output_to(stdio::stdout())),
+        Stream::new(End::Pipe(from_error), output_to(stdio::stderr())),
     ];
     Ok((Relay { streams, terminal: false, held: None }, theirs))
 }
@@ -92,9 +97,33 @@ pub fn terminal(master: OwnedFd) -> anyhow::Result<Relay> {
     let held = ioctl_tiocgptpeer(&master, flags).ok();
     let streams = vec![
         Stream::new(End::Own(stdio::stdin()), End::Pipe(again)),
-        Stream::new(End::Pipe(master), End::Own(stdio::stdout())),
+        Stream::new(End::Pipe(master), output_to(stdio::stdout())),
     ];
     Ok(Relay { streams, terminal: true, held })
+}
+
+/// A terminal polls as writable when there is room for one byte, and a pipe may be filled by another stream of ours, or by
+/// somebody else. Who may not open it (`su`) writes as it is, and so does who writes to anything else.
+fn output_to(own: BorrowedFd<'static>) -> End {
+    opened_once_more(own).map_or(End::Own(own), End::Pipe)
+}
+
+fn opened_once_more(own: BorrowedFd<'_>) -> Option<OwnedFd> {
+    let stat = fstat(own).ok()?;
+    let is_pipe = FileType::from_raw_mode(stat.st_mode) == FileType::Fifo;
+    // To open a master end is to make another terminal.
+    let is_master = (major(stat.st_rdev), minor(stat.st_rdev)) == MULTIPLEXER;
+    if !is_pipe && (is_master || !isatty(own)) {
+        return None;
+    }
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    open(format!("/proc/self/fd/{}", own.as_raw_fd()), flags, Mode::empty()).ok()
+}
+
+/// Whether this can be written right now, whatever was true a moment ago.
+fn is_writable(fd: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];
+    poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
 }
 
 /// Makes the container's root owner of its pipes, so that it can open /dev/stdout and the like. Where that is not
@@ -172,6 +201,8 @@ impl Stream {
         let Some(ends) = &self.ends else { return };
         let moved = if self.pending.is_empty() {
             rustix::io::read(&ends.from, &mut *self.buffer).inspect(|&n| self.pending = 0..n)
+        } else if matches!(ends.to, End::Own(own) if !is_writable(own)) {
+            Err(Errno::AGAIN)
         } else {
             let chunk = self.pending.start..self.pending.end.min(self.pending.start + CHUNK);
             let data = self.buffer.get(chunk).unwrap_or_default();

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::pipe::fcntl_setpipe_size;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, OutputModes, Termios, Winsize, tcgetattr, tcsetwinsize};
 use serde_json::{Value, json};
@@ -356,6 +357,34 @@ fn a_terminal_that_nobody_has_open() {
         assert_eq!(running.wait().code, Some(6));
     }
     made.assert_clean();
+    ended(&lodging);
+}
+
+/// The caller's terminal or pipe takes nothing for a while (`^S`, a pager, a connection that hangs): signals are handed on all
+/// the same.
+#[test]
+fn signals_while_nobody_reads() {
+    if !root() {
+        return;
+    }
+    let lodging = lodging();
+    let told = lodging.rootfs().join("tmp/told");
+    let script = "trap 'kill $(jobs -p); echo >/tmp/told; exit 3' TERM; yes & yes >&2 & while :; do sleep 0.02; done";
+    for (flags, is_terminal) in [(&["-t"][..], true), (&[], true), (&[], false)] {
+        let screen = Screen::new(24, 80);
+        let (reader, writer) = pipe();
+        fcntl_setpipe_size(&writer, 4096).unwrap(); // one write fills it, and there are two streams
+        let command = shell(&lodging, flags, script).shell("exec \"$@\" 2>&1");
+        let running = if is_terminal { screen.before(command) } else { command.stdout(writer) }.spawn();
+        std::thread::sleep(Duration::from_secs(1));
+        running.signal(Signal::SIGTERM);
+        wait_for("the signal", || told.exists().then_some(()));
+        let from = if is_terminal { screen.master } else { reader };
+        let drain = std::thread::spawn(move || while (&from).read(&mut [0; 4096]).is_ok_and(|n| n > 0) {});
+        assert_eq!(running.wait().code, Some(3), "{flags:?} {is_terminal}");
+        drain.join().unwrap();
+        fs::remove_file(&told).unwrap();
+    }
     ended(&lodging);
 }
 
