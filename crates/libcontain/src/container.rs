@@ -305,7 +305,9 @@ impl Container {
 
     pub(crate) fn is_alive(&self) -> bool {
         let same = |(letter, start)| !matches!(letter, b'Z' | b'X') && start == self.record.init_process_start;
-        self.record.init_process_pid != 0 && process_stat(self.record.init_process_pid).is_some_and(same)
+        // What cannot be looked at has not ended: who is told so removes what a running container needs.
+        let is_same = |pid| process_stat(pid).map_or(true, |found| found.is_some_and(same));
+        self.record.init_process_pid != 0 && is_same(self.record.init_process_pid)
     }
 
     /// Whether a cgroup of this container's is another's by now, which lives there or is just being made: the config gave
@@ -376,7 +378,7 @@ impl Container {
             Status::Paused => return refuse("cannot start a container in the paused state"),
         }
         // Before the FIFO: an init that dies later is seen by its pidfd, one that is dead already is not waited for.
-        let Some(init) = self.find_init() else { return refuse("cannot start a container that has stopped") };
+        let Some(init) = self.find_init()? else { return refuse("cannot start a container that has stopped") };
         let Some(pidfd) = init.pidfd else {
             let text = format!("this kernel or its seccomp filter lacks {}", Call::PidfdOpen);
             return Err(Error::new(Kind::Unsupported, text));
@@ -415,15 +417,16 @@ impl Container {
     /// A new pidfd of init, from whichever process; `None` if it is gone, or if pidfd_open(2) is not to be had.
     #[must_use]
     pub fn open_pidfd(&self) -> Option<OwnedFd> {
-        self.find_init()?.pidfd
+        self.find_init().ok().flatten()?.pidfd
     }
 
     /// Init, if it is still the process that was made: opened first and verified then, so that it cannot be another
     /// process with the same pid.
-    pub(crate) fn find_init(&self) -> Option<Process> {
-        let process = Process::open(self.pid())?;
-        let (_, start) = process_stat(self.pid())?;
-        (start == self.record.init_process_start).then_some(process)
+    pub(crate) fn find_init(&self) -> Result<Option<Process>, Error> {
+        let failed = |e| Error::os("looking for the container's init", e);
+        let process = Process::open(self.pid()).map_err(failed)?;
+        let found = process_stat(self.pid()).map_err(failed)?;
+        Ok(process.filter(|_| found.is_some_and(|(_, start)| start == self.record.init_process_start)))
     }
 
     /// Sends a signal to init; SIGKILL goes to all processes of a container without a pid namespace of its own.
@@ -441,7 +444,7 @@ impl Container {
         if status == Status::Stopped || foreign {
             return Err(not_running());
         }
-        let init = self.find_init().ok_or_else(not_running)?;
+        let init = self.find_init()?.ok_or_else(not_running)?;
         match init.signal(signal) {
             Err(Errno::SRCH) => return Err(not_running()),
             result => result.map_err(|e| Error::os("unable to signal init", e))?,
@@ -508,7 +511,7 @@ impl Container {
     /// SIGKILL, and the wait for its effect, without sleeping.
     fn kill_init_and_wait(&self) -> Result<(), Error> {
         // With a dead one it may be somebody else's cgroup by now that is thawed.
-        let Some(init) = self.find_init().filter(|_| self.is_alive()) else { return Ok(()) };
+        let Some(init) = self.find_init()?.filter(|_| self.is_alive()) else { return Ok(()) };
         let _ = init.signal(libc::SIGKILL);
         let _ = self.cgroup().thaw_to_die();
         match init.ends(DEATH) {

@@ -164,7 +164,7 @@ impl Container {
             }
             Status::Created | Status::Running | Status::Paused => {}
         }
-        let Some(init) = self.find_init() else { return Err(stopped()) };
+        let Some(init) = self.find_init()? else { return Err(stopped()) };
         init.pidfd.ok_or_else(|| {
             Error::new(Kind::Unsupported, format!("this kernel or its seccomp filter lacks {}", Call::PidfdOpen))
         })

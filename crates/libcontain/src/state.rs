@@ -203,7 +203,7 @@ impl Record {
     /// Notes who init is.
     pub fn set_init(&mut self, pid: u32, created: String) {
         self.init_process_pid = pid;
-        self.init_process_start = process_stat(pid).map_or(0, |(_, start)| start);
+        self.init_process_start = process_stat(pid).ok().flatten().map_or(0, |(_, start)| start);
         self.created = created;
         let paths = NAMESPACES.iter().map(|(_, name, file)| ((*name).into(), format!("/proc/{pid}/ns/{file}")));
         self.namespace_paths = paths.collect();
@@ -501,8 +501,18 @@ fn make_root(root: &Path) -> io::Result<()> {
 }
 
 /// State letter and start time of a process, from `/proc/PID/stat`; `None` if there is none.
-pub(crate) fn process_stat(pid: u32) -> Option<(u8, u64)> {
-    let stat = small_file::read(CWD, format!("/proc/{pid}/stat")).ok()?;
+///
+/// # Errors
+/// It cannot be looked at (EMFILE, ENOMEM), which does not say that it has ended.
+pub(crate) fn process_stat(pid: u32) -> rustix::io::Result<Option<(u8, u64)>> {
+    match small_file::read(CWD, format!("/proc/{pid}/stat")) {
+        Ok(stat) => Ok(letter_and_start(&stat)),
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::SRCH) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn letter_and_start(stat: &str) -> Option<(u8, u64)> {
     // The name, in parentheses, may hold anything, parentheses and blanks too.
     let (_, after_name) = stat.rsplit_once(") ")?;
     let mut fields = after_name.split(' ');
@@ -567,10 +577,10 @@ mod tests {
 
     #[test]
     fn our_own_process_has_a_start_time() {
-        let (letter, start) = process_stat(std::process::id()).unwrap();
+        let (letter, start) = process_stat(std::process::id()).unwrap().unwrap();
         assert!(matches!(letter, b'R' | b'S'), "{letter}");
         assert!(start > 0);
-        assert_eq!(process_stat(u32::MAX), None);
+        assert_eq!(process_stat(u32::MAX), Ok(None));
     }
 
     /// The path of the socket is longer than an address of a socket may be.

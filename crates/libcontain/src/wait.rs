@@ -23,19 +23,22 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// `None`: there is none with this pid.
-    pub fn open(pid: u32) -> Option<Self> {
-        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw)?;
+    /// `None`: there is none with this pid. An error (EMFILE, ENOMEM) does not say that.
+    pub fn open(pid: u32) -> Result<Option<Self>> {
+        let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
         match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(pidfd) => Some(Process { pid, pidfd: Some(pidfd) }),
-            Err(Errno::NOSYS) => Some(Process { pid, pidfd: None }),
-            Err(_) => None,
+            Ok(pidfd) => Ok(Some(Process { pid, pidfd: Some(pidfd) })),
+            // The kernel knows no EPERM here: filters do (Docker's of old).
+            Err(Errno::NOSYS | Errno::PERM) => Ok(Some(Process { pid, pidfd: None })),
+            // A thread is no process, and its number is.
+            Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
     pub fn signal(&self, signal: i32) -> Result<()> {
         match self.pidfd.as_ref().map(|pidfd| sys::pidfd_send_signal(pidfd.as_fd(), signal)) {
-            None | Some(Err(Errno::NOSYS)) => sys::kill(self.pid, signal),
+            None | Some(Err(Errno::NOSYS | Errno::PERM)) => sys::kill(self.pid, signal),
             Some(result) => result,
         }
     }

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::budget::spec_bundle;
+use crate::exec::idle;
 use crate::namespaces::{Holder, in_user_namespace, join};
 use crate::support::enosys::CALLS;
 use crate::support::probe::Probe;
@@ -210,5 +211,30 @@ fn hooks_and_failures_without_clone3() {
     sandbox.write(&config);
     let out = sandbox.verb(&["run"]).without(&["clone3"]).run();
     assert!(out.stderr.contains("stat /nonexistent: no such file or directory"), "{out:#?}");
+    sandbox.assert_clean();
+}
+
+/// Who cannot look at a container does not say that it has stopped: callers believe it, and clean up.
+#[test]
+fn what_cannot_be_looked_at_has_not_ended() {
+    if !root() {
+        return;
+    }
+    let sandbox = idle(View::Host, |_, _| {});
+    for files in 3..32 {
+        for command in [&["exec", &sandbox.id, "true"][..], &["kill", &sandbox.id, "0"], &["state", &sandbox.id]] {
+            let out = sandbox.cntr(command).shell(&format!("ulimit -n {files}; exec \"$@\"")).run();
+            let said = out.stdout + &out.stderr;
+            assert!(!said.contains("stopped") && !said.contains("not running"), "{files} files, {command:?}: {said}");
+        }
+    }
+    let out = sandbox.cntr(&["exec", &sandbox.id, "true"]).denied(&["pidfd_open"]).run();
+    assert!(out.code == Some(255) && out.stderr.contains("lacks pidfd_open(2)"), "{out:#?}");
+    for calls in [&["pidfd_open"][..], &["pidfd_send_signal"]] {
+        sandbox.cntr(&["kill", &sandbox.id, "0"]).denied(calls).ok();
+    }
+    sandbox.cntr(&["kill", &sandbox.id, "9"]).denied(&["pidfd_open"]).ok();
+    sandbox.wait_status("stopped");
+    sandbox.verb(&["delete"]).denied(&["pidfd_open"]).ok();
     sandbox.assert_clean();
 }

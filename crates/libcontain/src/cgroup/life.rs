@@ -230,7 +230,7 @@ impl Cgroup {
     /// A pid read from a file may be somebody else's by the time something is done with it. A pidfd cannot change its
     /// mind: open it, then see whether the pid is still listed.
     pub(crate) fn processes(&self) -> io::Result<Vec<Process>> {
-        let open = |pid| Some((pid, Process::open(pid)?));
+        let open = |pid| Some((pid, Process::open(pid).ok()??));
         let opened: Vec<(u32, Process)> = self.pids()?.into_iter().filter_map(open).collect();
         let listed: BTreeSet<u32> = self.pids()?.into_iter().collect();
         Ok(opened.into_iter().filter(|(pid, _)| listed.contains(pid)).map(|(_, process)| process).collect())

@@ -70,7 +70,7 @@ impl Container {
         let oom = cgroup.watch_oom().map_err(|e| failed(&e))?;
         let events = cgroup.events();
         // Last: what has ended before is seen now, what ends later is told.
-        let init = match self.find_init() {
+        let init = match self.find_init()? {
             Some(Process { pidfd: None, .. }) => {
                 let text = format!("this kernel or its seccomp filter lacks {}", Call::PidfdOpen);
                 return Err(Error::new(Kind::Unsupported, text));

@@ -27,6 +27,7 @@ pub struct Cmd {
     timeout: Duration,
     out: PathBuf,
     without: Vec<&'static str>,
+    refusal: i32,
 }
 
 impl Cmd {
@@ -42,6 +43,7 @@ impl Cmd {
             timeout: super::patience(60),
             out: out.to_owned(),
             without: Vec::new(),
+            refusal: nix::libc::ENOSYS,
         }
     }
 
@@ -49,6 +51,11 @@ impl Cmd {
     pub fn without(mut self, calls: &[&'static str]) -> Self {
         self.without.extend(calls);
         self
+    }
+
+    /// As [`Cmd::without`], but the answer is EPERM.
+    pub fn denied(self, calls: &[&'static str]) -> Self {
+        Cmd { refusal: nix::libc::EPERM, ..self.without(calls) }
     }
 
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
@@ -108,7 +115,7 @@ impl Cmd {
             command.current_dir(dir);
         }
         if !self.without.is_empty() {
-            super::enosys::take_away(&mut command, &self.without);
+            super::enosys::take_away(&mut command, &self.without, self.refusal);
         }
         let child = command.spawn().unwrap_or_else(|e| panic!("{:?}: {e}", self.argv));
         Running { child, argv: self.argv, stdout, stderr, start: Instant::now(), timeout: self.timeout }

@@ -1,4 +1,5 @@
-//! A seccomp filter that answers ENOSYS for some system calls, as an older kernel does or a sandbox around the runtime.
+//! A seccomp filter that answers ENOSYS for some system calls, as an older kernel does, or EPERM, as many a sandbox around
+//! the runtime.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -24,19 +25,19 @@ pub const CALLS: [(&str, c_long); 13] = [
 ];
 
 /// Puts the filter on the program that `command` will be; what it starts has it as well. Needs root.
-pub fn take_away(command: &mut Command, calls: &[&str]) {
-    let program = filter(calls);
+pub fn take_away(command: &mut Command, calls: &[&str], errno: i32) {
+    let program = filter(calls, errno);
     // SAFETY: the closure makes one system call, with memory that was allocated before the fork.
     unsafe { command.pre_exec(move || load(&program)) };
 }
 
-fn filter(calls: &[&str]) -> Vec<sock_filter> {
+fn filter(calls: &[&str], errno: i32) -> Vec<sock_filter> {
     let insn = |code: u32, jt, jf, k| sock_filter { code: code as u16, jt, jf, k };
     let mut program = vec![insn(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0)];
     for name in calls {
         let (_, number) = CALLS.iter().find(|(known, _)| known == name).unwrap_or_else(|| panic!("{name}?"));
         program.push(insn(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, *number as u32));
-        program.push(insn(libc::BPF_RET, 0, 0, libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32));
+        program.push(insn(libc::BPF_RET, 0, 0, libc::SECCOMP_RET_ERRNO | errno as u32));
     }
     program.push(insn(libc::BPF_RET, 0, 0, libc::SECCOMP_RET_ALLOW));
     program
