@@ -30,7 +30,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions};
 
 use crate::apply::{apply, die_with_parent};
 use crate::fault::{Fault, Result, call};
@@ -117,7 +117,7 @@ pub(crate) fn spawn(launch: &Launch<'_>) -> Result<Init> {
     if launch.plan.has_intermediate() {
         init.is_init = false;
         if launch.plan.cgroup.unit.is_none() {
-            init.follow_fork()?;
+            init.follow_fork().inspect_err(|_| init.end())?;
         }
     }
     Ok(init)
@@ -125,6 +125,9 @@ pub(crate) fn spawn(launch: &Launch<'_>) -> Result<Init> {
 
 impl Init {
     /// The intermediate reports init's pid and exits. If it fails instead, its report is left to be read.
+    ///
+    /// # Errors
+    /// Init cannot be held (EMFILE). It is ended: a zombie would keep the pid namespace that it has joined from ending.
     pub fn follow_fork(&mut self) -> Result<()> {
         let mut report = [0u8; REPORT];
         let len = receive(self.channel.as_fd(), &mut report, RecvFlags::PEEK)?;
@@ -133,7 +136,8 @@ impl Init {
         }
         receive(self.channel.as_fd(), &mut report, RecvFlags::empty())?;
         let pid = number(&report, 4);
-        let intermediate = std::mem::replace(&mut self.pidfd, open_pidfd(pid)?);
+        let pidfd = open_pidfd(pid).inspect_err(|_| end_child(pid))?;
+        let intermediate = std::mem::replace(&mut self.pidfd, pidfd);
         self.pid = pid;
         self.is_init = true;
         self.go();
@@ -168,6 +172,13 @@ impl Init {
     pub fn go(&self) {
         let _ = rustix::net::send(&self.channel, &GO, SendFlags::NOSIGNAL);
     }
+}
+
+/// Kills and reaps a child that cannot be held: until it is reaped its number is its own.
+fn end_child(pid: u32) {
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return };
+    let _ = sys::kill(pid, libc::SIGKILL);
+    let _ = rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(pid), WaitOptions::empty()));
 }
 
 fn open_pidfd(pid: u32) -> Result<OwnedFd> {

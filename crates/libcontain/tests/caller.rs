@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Barrier;
 
-use libcontain::CreateOptions;
+use libcontain::{CreateOptions, Exec, ExecOptions, process_from_json};
 use serde_json::{Value, json};
 use support::{World, null, rooted, set};
 
@@ -180,6 +180,70 @@ fn joined(world: &World, config: &Value) {
     held.delete(false).unwrap();
 }
 
+/// Further processes, by several threads at once: some that run and some that cannot.
+fn execs(world: &World, config: &Value) {
+    let container = world.run(config).unwrap_or_else(|e| panic!("{e}"));
+    let null = null();
+    let options = ExecOptions { stdio: [Some(null.as_fd()); 3], ..ExecOptions::default() };
+    let exec = |args: &[&str]| {
+        let process = json!({ "cwd": "/", "args": args, "env": ["PATH=/bin"], "user": { "uid": 1, "gid": 1 } });
+        container.exec(&process_from_json(process.to_string().as_bytes()).unwrap().0, &options)
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..8 {
+                    reap(&exec(&["true"]).unwrap_or_else(|e| panic!("{e}")));
+                    exec(&["/nonesuch"]).map(drop).unwrap_err();
+                    exec(&[]).map(drop).unwrap_err();
+                }
+            });
+        }
+    });
+    // With fewer descriptors than all of them need: whichever is missed, that is told, and no process is left.
+    let open = fs::read_dir("/proc/self/fd").unwrap().count() as u64;
+    let (mut ran, mut failed) = (0, 0);
+    for more in (15..75).step_by(2) {
+        let limit = set_files(open + more);
+        std::thread::scope(|scope| {
+            let few = || (0..6).map(|_| exec(&["true"]).map(|exec| reap(&exec)).is_ok()).collect::<Vec<bool>>();
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(few)).collect();
+            let all: Vec<bool> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+            ran += all.iter().filter(|ran| **ran).count();
+            failed += all.iter().filter(|ran| !**ran).count();
+        });
+        set_files(limit);
+    }
+    assert!(ran > 20 && failed > 20, "{ran} {failed}");
+    // Before it is killed: init could not end while one that has joined its pid namespace is not reaped.
+    let children = fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path().join("children"));
+    let children: String = children.map(|file| fs::read_to_string(file).unwrap_or_default()).collect();
+    assert_eq!(children.split_whitespace().collect::<Vec<_>>(), [container.pid().to_string()]);
+    container.kill(libc::SIGKILL).unwrap();
+    container.wait().unwrap();
+    container.delete(false).unwrap();
+    world.assert_clean();
+}
+
+fn reap(exec: &Exec) {
+    let mut status = 0;
+    // SAFETY: a child of this process, and an int that outlives the call.
+    assert_eq!(unsafe { libc::waitpid(exec.pid() as i32, &raw mut status, 0) }, exec.pid() as i32);
+    assert_eq!(status, 0);
+}
+
+/// Changes how many descriptors there may be, and tells how many there might be before.
+fn set_files(soft: u64) -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: a limit that outlives the calls.
+    unsafe {
+        assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit), 0);
+        let before = std::mem::replace(&mut limit.rlim_cur, soft);
+        assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit), 0);
+        before
+    }
+}
+
 /// Containers that cannot be made, because of the config, the parent, the cgroup, the child early and late, a hook.
 fn failures(world: &World, config: &Value) {
     for (pointer, value) in [
@@ -253,9 +317,12 @@ fn the_caller_is_left_as_found() {
         assert!(before.len() > 100 && before.keys().filter(|k| k.ends_with("SigBlk")).count() >= 4, "{before:?}");
         let work = std::panic::catch_unwind(|| {
             let mut wrong = Vec::new();
-            for (name, work) in
-                [("a life", lifecycle as fn(&World, &Value)), ("joined", joined), ("failures", failures)]
-            {
+            for (name, work) in [
+                ("a life", lifecycle as fn(&World, &Value)),
+                ("joined", joined),
+                ("execs", execs),
+                ("failures", failures),
+            ] {
                 work(&world, &config);
                 wrong.extend(changes(&before, &snapshot()).into_iter().map(|change| format!("{name}: {change}")));
             }
