@@ -1,91 +1,18 @@
 //! A terminal in the foreground, `run` and `exec --tty`: who types is a pseudo-terminal of this test's.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::fcntl_setpipe_size;
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{LocalModes, OutputModes, Termios, Winsize, tcgetattr, tcsetwinsize};
+use rustix::termios::{OutputModes, Termios};
 use serde_json::{Value, json};
 
 use crate::exec::{ended, idle, shell};
+use crate::support::screen::Screen;
 use crate::support::{Cmd, Sandbox, View, bundle, patience, read, root, slow, wait_for};
-
-/// The terminal of somebody who types.
-struct Screen {
-    master: File,
-    slave: PathBuf,
-    shown: String,
-}
-
-impl Screen {
-    fn new(rows: u16, columns: u16) -> Self {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
-        grantpt(&master).unwrap();
-        unlockpt(&master).unwrap();
-        let slave = PathBuf::from(ptsname(&master, Vec::new()).unwrap().into_string().unwrap());
-        let screen = Screen { master: File::from(master), slave, shown: String::new() };
-        screen.resize(rows, columns);
-        screen
-    }
-
-    fn resize(&self, ws_row: u16, ws_col: u16) {
-        tcsetwinsize(&self.master, Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
-    }
-
-    fn slave(&self) -> File {
-        OpenOptions::new().read(true).write(true).custom_flags(nix::libc::O_NOCTTY).open(&self.slave).unwrap()
-    }
-
-    /// The command with this as its stdin and stdout.
-    fn before(&self, command: Cmd) -> Cmd {
-        command.stdin(self.slave()).stdout(self.slave())
-    }
-
-    fn modes(&self) -> Termios {
-        tcgetattr(&self.master).unwrap()
-    }
-
-    fn is_raw(&self) -> bool {
-        !self.modes().local_modes.intersects(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG)
-    }
-
-    fn types(&mut self, keys: &str) {
-        self.master.write_all(keys.as_bytes()).unwrap();
-    }
-
-    /// Waits until this is shown, and forgets all up to there, which it returns.
-    #[track_caller]
-    fn shows(&mut self, text: &str) -> String {
-        let start = Instant::now();
-        loop {
-            if let Some(at) = self.shown.find(text) {
-                let rest = self.shown.split_off(at + text.len());
-                return std::mem::replace(&mut self.shown, rest);
-            }
-            assert!(start.elapsed() < patience(20), "waited for {text:?}, and there was {:?}", self.shown);
-            self.take();
-        }
-    }
-
-    fn take(&mut self) {
-        let mut fds = [PollFd::new(&self.master, PollFlags::IN)];
-        if poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 50_000_000 })).unwrap() == 0 {
-            return;
-        }
-        let mut chunk = [0; 4096];
-        match self.master.read(&mut chunk) {
-            Ok(n) if n > 0 => self.shown.push_str(&String::from_utf8_lossy(&chunk[..n])),
-            _ => std::thread::sleep(Duration::from_millis(20)), // EIO: nobody has the other end
-        }
-    }
-}
 
 fn same(a: &Termios, b: &Termios) -> bool {
     (a.input_modes, a.output_modes, a.local_modes, a.control_modes)
@@ -200,8 +127,7 @@ fn another_size() {
         [(run(&made), false), (shell(&lodging, &["-t"], script), false), (shell(&lodging, &["-t"], script), true)]
     {
         let mut screen = Screen::new(24, 80);
-        let command = if told { command } else { command.wrapped(&["setsid", "--ctty", "--wait", "--"]) };
-        let running = screen.before(command).spawn();
+        let running = if told { screen.before(command).spawn() } else { screen.run(command) };
         screen.shows("ready\r\n");
         for (rows, columns) in [(30, 100), (5, 6)] {
             screen.resize(rows, columns);

@@ -19,6 +19,7 @@ use rustix::mount::{MountFlags, OpenTreeFlags};
 use serde_json::{Value, json};
 
 use crate::namespaces::{join, ordinary, ordinary_users_can_unshare};
+use crate::support::command::Running;
 use crate::support::{Cmd, NOBODY, Sandbox, View, bundle, host, read, root, runtime, slow, wait_for};
 
 /// What the attacker leaves at the beginning of a file.
@@ -294,10 +295,16 @@ fn attack(place: Place, capabilities: &[&str], (script, args): (&str, &[&str])) 
     plant_script(&victim.sandbox.rootfs(), script);
     victim.sandbox.write(&neighbour(&victim, &attacker, args));
     let running = victim.verb(&["run", &victim.sandbox.id]).spawn();
+    let fifo = victim.sandbox.rootfs().join("fifo");
+    caught(victim, attacker, running, &fifo)
+}
+
+/// What comes of it once the attacker holds the program, which waits at `fifo`.
+fn caught(victim: Victim, attacker: Attacker, running: Running, fifo: &Path) -> (Vec<String>, bool) {
     attacker.wait("caught");
     victim.make_writable();
     // It goes on when somebody reads, and then has nothing to do.
-    drop(File::open(victim.sandbox.rootfs().join("fifo")).unwrap());
+    drop(File::open(fifo).unwrap());
     running.wait();
     let report = attacker.finish();
     let overwritten = victim.is_overwritten();
@@ -584,20 +591,9 @@ fn no_seal_no_container() {
 fn attack_exec(place: Place, capabilities: &[&str], (script, args): (&str, &[&str])) -> (Vec<String>, bool) {
     let (victim, attacker) = (Victim::new(place), Attacker::new(capabilities));
     plant_script(&attacker.0.rootfs(), script);
-    let exec = || {
-        let root = attacker.0.state_root();
-        let cmd = victim.verb_at(&root, &["exec", &attacker.0.id]);
-        cmd.args(args)
-    };
-    let running = exec().spawn();
-    attacker.wait("caught");
-    victim.make_writable();
-    drop(File::open(attacker.0.rootfs().join("fifo")).unwrap());
-    running.wait();
-    let report = attacker.finish();
-    let overwritten = victim.is_overwritten();
-    victim.finish();
-    (report, overwritten)
+    let (root, fifo) = (attacker.0.state_root(), attacker.0.rootfs().join("fifo"));
+    let running = victim.verb_at(&root, &["exec", &attacker.0.id]).args(args).spawn();
+    caught(victim, attacker, running, &fifo)
 }
 
 #[test]

@@ -9,6 +9,7 @@ pub mod enosys;
 pub mod leftovers;
 pub mod probe;
 pub mod sandbox;
+pub mod screen;
 pub mod seccomp;
 pub mod verify;
 pub mod verify_cgroup;

@@ -1,20 +1,9 @@
 //! `-it`: a real terminal on this side, and one in the container.
 
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
-use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
-use std::time::Instant;
-
-use nix::fcntl::OFlag;
-use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
 use super::Docker;
 use crate::checks::Check;
-use crate::support::command::Running;
-use crate::support::{Cmd, host, patience, wait_for};
+use crate::support::screen::Screen;
+use crate::support::wait_for;
 
 pub const CHECKS: &[Check<Docker>] = &[
     ("terminal_run", run),
@@ -28,69 +17,6 @@ pub const CHECKS: &[Check<Docker>] = &[
     ("terminal_exec_user", exec_user),
     ("terminal_only_output", only_output),
 ];
-
-/// The terminal of somebody who types.
-struct Screen {
-    master: File,
-    slave: PathBuf,
-    shown: String,
-}
-
-impl Screen {
-    fn new(rows: u16, columns: u16) -> Self {
-        let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).unwrap();
-        grantpt(&master).unwrap();
-        unlockpt(&master).unwrap();
-        let slave = PathBuf::from(ptsname_r(&master).unwrap());
-        let master = File::from(std::os::fd::OwnedFd::from(master));
-        let screen = Screen { master, slave, shown: String::new() };
-        screen.resize(rows, columns);
-        screen
-    }
-
-    fn resize(&self, rows: u16, columns: u16) {
-        let size = [rows.to_string(), columns.to_string()];
-        host("stty", &["-F", &self.slave.to_string_lossy(), "rows", &size[0], "columns", &size[1]]);
-    }
-
-    fn slave(&self) -> File {
-        let no_terminal_of_ours = OFlag::O_NOCTTY.bits();
-        OpenOptions::new().read(true).write(true).custom_flags(no_terminal_of_ours).open(&self.slave).unwrap()
-    }
-
-    /// Runs a command here, as its session's terminal.
-    fn run(&self, command: Cmd) -> Running {
-        let command = command.wrapped(&["setsid", "--ctty", "--wait", "--"]);
-        command.stdin(self.slave()).stdout(self.slave()).env("TERM", "vt100").spawn()
-    }
-
-    fn types(&mut self, keys: &str) {
-        self.master.write_all(keys.as_bytes()).unwrap();
-    }
-
-    /// Waits until this is shown, and forgets all up to there.
-    #[track_caller]
-    fn shows(&mut self, text: &str) -> String {
-        let start = Instant::now();
-        loop {
-            if let Some(at) = self.shown.find(text) {
-                let rest = self.shown.split_off(at + text.len());
-                return std::mem::replace(&mut self.shown, rest);
-            }
-            assert!(start.elapsed() < patience(10), "waited for {text:?}, and there was {:?}", self.shown);
-            let mut fds = [PollFd::from_borrowed_fd(self.master.as_fd(), PollFlags::IN)];
-            if poll(&mut fds, Some(&Timespec { tv_sec: 1, tv_nsec: 0 })).unwrap() == 0 {
-                continue;
-            }
-            let mut chunk = [0; 4096];
-            let n = self.master.read(&mut chunk).unwrap_or_default(); // EIO: nobody has the other end
-            self.shown.push_str(&String::from_utf8_lossy(&chunk[..n]));
-            if n == 0 {
-                std::thread::sleep(std::time::Duration::from_millis(20));
-            }
-        }
-    }
-}
 
 /// Docker tells the size once the container runs: it comes a little late.
 const UNTIL_SIZE: &str = "until test \"$(stty size)\" = \"$SIZE\"; do sleep 0.05; done; echo SIZE is $SIZE;";
