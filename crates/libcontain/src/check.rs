@@ -43,13 +43,16 @@ struct Ctx<'a> {
 type Problems = Vec<Problem>;
 type Rule = fn(&Ctx<'_>, &mut Problems);
 
-/// All rules, in the order in which a reader goes through a config.
-const RULES: &[Rule] = &[
-    general::oci_version,
-    general::root,
+/// Rules in the order in which a reader goes through a config: those about its head, about its process, about the rest. A
+/// process that comes into a container later is judged by the second.
+const RULES: [&[Rule]; 3] = [HEAD, PROCESS, REST];
+
+const HEAD: &[Rule] = &[general::oci_version, general::root];
+
+const PROCESS: &[Rule] = &[
     process::present,
-    process::args,
     process::cwd,
+    process::args,
     process::env,
     process::user,
     process::mapped_ids,
@@ -64,6 +67,9 @@ const RULES: &[Rule] = &[
     tuning::scheduler,
     tuning::io_priority,
     tuning::exec_cpu_affinity,
+];
+
+const REST: &[Rule] = &[
     mounts::destinations,
     mounts::types,
     mounts::label,
@@ -98,15 +104,15 @@ const RULES: &[Rule] = &[
 /// Applies all rules. Anything of [`Level::Error`] in the answer means that the container cannot be made.
 #[must_use]
 pub fn check(spec: &Spec, host: &Host) -> Vec<Problem> {
-    apply(RULES, spec, host)
+    apply(RULES.into_iter().flatten(), spec, host)
 }
 
-/// Applies those that are about a later process.
+/// Applies those that are about a later process; `spec` is what the container was made of, with this process in it.
 pub(crate) fn check_later(spec: &Spec, host: &Host) -> Vec<Problem> {
-    apply(LATER, spec, host)
+    apply(PROCESS.iter().chain([&(strings::nul_bytes as Rule)]), spec, host)
 }
 
-fn apply(rules: &[Rule], spec: &Spec, host: &Host) -> Vec<Problem> {
+fn apply<'r>(rules: impl IntoIterator<Item = &'r Rule>, spec: &Spec, host: &Host) -> Vec<Problem> {
     let capabilities = spec.process().as_ref().and_then(|p| p.capabilities().as_ref()).map(CapabilityMasks::asked);
     let ctx = Ctx { spec, host, capabilities };
     let mut out = Vec::new();
@@ -116,26 +122,6 @@ fn apply(rules: &[Rule], spec: &Spec, host: &Host) -> Vec<Problem> {
     limit(&mut out);
     out
 }
-
-/// Rules for a process that comes into a container later; `spec` is what the container was made of, with this process in it.
-const LATER: &[Rule] = &[
-    process::cwd,
-    process::args,
-    process::env,
-    process::user,
-    process::mapped_ids,
-    process::rlimits,
-    process::security_modules,
-    process::console_size,
-    capabilities::known,
-    capabilities::held,
-    capabilities::consistent,
-    capabilities::ambient,
-    tuning::scheduler,
-    tuning::io_priority,
-    tuning::exec_cpu_affinity,
-    strings::nul_bytes,
-];
 
 /// A config of megabytes can be wrong a million times: the rest is counted.
 fn limit(out: &mut Problems) {
@@ -254,8 +240,8 @@ mod tests {
             [
                 "ociVersion: \"2.0.0\" is not supported, expected 1.x",
                 "root: root must be specified",
-                "process.args: must not be empty (args must not be empty)",
                 "process.cwd: \"tmp\" must be absolute (Cwd must be an absolute path)",
+                "process.args: must not be empty (args must not be empty)",
                 "hostname: unable to set hostname without a private UTS namespace",
                 "linux.namespaces[2].type: duplicate \"pid\" (first at [0]): malformed spec file: duplicated ns \"pid\"",
             ]
