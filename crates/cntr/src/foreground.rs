@@ -12,6 +12,7 @@ use crate::notify::Notifier;
 use crate::relay::{self, Relay, pipes};
 use crate::terminal::{self, Host};
 use anyhow::{Context, bail};
+use libcontain::plan::idmap;
 use libcontain::spec::{LinuxIdMapping, Spec};
 use libcontain::{Container, Exec, Terminal};
 use nix::sys::signal::{SigSet, Signal};
@@ -235,12 +236,9 @@ impl Owner {
     }
 }
 
-/// From lines of `INSIDE OUTSIDE COUNT` (user_namespaces(7)).
 fn host_root(map: &str) -> Option<u32> {
-    map.lines().find_map(|line| {
-        let mut words = line.split_whitespace();
-        (words.next() == Some("0")).then(|| words.next()?.parse().ok())?
-    })
+    let rows = idmap::parse(map);
+    rows.iter().find(|[container, ..]| *container == 0).map(|[_, host, _]| *host)
 }
 
 /// What there is to do besides moving data.

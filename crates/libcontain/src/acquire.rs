@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::error::{At, Error, Kind, errno_text};
@@ -61,7 +61,7 @@ fn acquire_one(plan: &Plan, given: &Given<'_>, need: &Need, users: &[OwnedFd]) -
         },
         Open::Namespace { path, kind, unless_own } => {
             let fd = open(need, Path::new(OsStr::from_bytes(path.to_bytes())), OFlags::RDONLY)?;
-            if let Some((at, text)) = unless_own.as_ref().filter(|_| is_own_namespace(&fd, *kind)) {
+            if let Some((at, text)) = unless_own.as_ref().filter(|_| is_own_namespace(rustix::fs::fstat(&fd), *kind)) {
                 return Err(Error::new(Kind::Config, format!("{at}: {text}")).with_at(*at));
             }
             if sys::namespace_kind(fd.as_fd()) != Ok(*kind) {
@@ -94,8 +94,8 @@ fn acquire_one(plan: &Plan, given: &Given<'_>, need: &Need, users: &[OwnedFd]) -
 }
 
 /// Of the calling thread, which clones init: namespaces belong to threads.
-fn is_own_namespace(fd: &OwnedFd, kind: u64) -> bool {
-    match (rustix::fs::fstat(fd), rustix::fs::stat(format!("/proc/thread-self/ns/{}", plan::namespace_file(kind)))) {
+pub(crate) fn is_own_namespace(found: rustix::io::Result<Stat>, kind: u64) -> bool {
+    match (found, rustix::fs::stat(format!("/proc/thread-self/ns/{}", plan::namespace_file(kind)))) {
         (Ok(given), Ok(own)) => (given.st_dev, given.st_ino) == (own.st_dev, own.st_ino),
         _ => false,
     }

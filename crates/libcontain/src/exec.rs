@@ -12,14 +12,15 @@ use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::acquire::{Given, acquire};
+use crate::acquire::{Given, acquire, is_own_namespace};
 use crate::container::{Container, Status};
 use crate::create::{self, FRAME};
-use crate::error::{At, Error, Kind, Level, Problem, errno_text};
+use crate::error::{At, Error, Kind, Problem, errno_text};
 use crate::host::Host;
 use crate::kernel::Call;
-use crate::plan::{self, Join, Plan, Request, Terminal, idmap};
+use crate::plan::{self, Join, NEWUSER, Plan, Request, Terminal, idmap};
 use crate::report::Event;
+use crate::runtime::accepted;
 use crate::spawn::{Init, Launch, spawn};
 use crate::state::Saved;
 use crate::wording::Wording;
@@ -114,8 +115,9 @@ impl Container {
     /// and the OOM score always are. Returns when the program is executing.
     ///
     /// # Errors
-    /// [`Kind::NotRunning`] of a stopped container, [`Kind::Paused`] of a paused one; [`Kind::Unsupported`] if the container could
-    /// overwrite the executable of this process (see [`seal`](crate::seal)); [`Kind::Config`] with all problems of `process`; [`Kind::Exec`] of a program that cannot be executed. Nothing is left of the process.
+    /// [`Kind::NotRunning`] of a stopped container, [`Kind::Paused`] of a paused one; [`Kind::Unsupported`] if the container
+    /// could overwrite the executable of this process (see [`seal`](crate::seal)); [`Kind::Config`] with all problems of
+    /// `process`; [`Kind::Exec`] of a program that cannot be executed. Nothing is left of the process.
     pub fn exec(&self, process: &Process, options: &ExecOptions<'_>) -> Result<Exec, Error> {
         create::check_inherited(0, options.preserve_fds)?;
         let init = self.init_to_join(options.ignore_paused)?;
@@ -127,7 +129,7 @@ impl Container {
         let mut join = self.cgroup().entrance(&options.cgroups, pid)?;
         join.tolerate = host.rootless_cgroups;
         if has_users(&spec) {
-            join.same_users = same_namespace(pid, "user");
+            join.same_users = is_own_namespace(rustix::fs::stat(format!("/proc/{pid}/ns/user")), NEWUSER);
             host.setgroups_denied |= denies_groups(pid);
         }
         if !self.has_unprotected_executable() {
@@ -225,11 +227,6 @@ fn has_users(spec: &Spec) -> bool {
     list.into_iter().flatten().any(|namespace| namespace.typ() == LinuxNamespaceType::User)
 }
 
-fn same_namespace(pid: u32, file: &str) -> bool {
-    let of = |who: &str| rustix::fs::stat(format!("/proc/{who}/ns/{file}")).map(|stat| (stat.st_dev, stat.st_ino));
-    matches!((of("thread-self"), of(&pid.to_string())), (Ok(own), Ok(theirs)) if own == theirs)
-}
-
 /// Nothing is known of a process that has ended.
 fn users_of(pid: u32) -> Option<Vec<[u32; 3]>> {
     let text = small_file::read(CWD, format!("/proc/{pid}/uid_map")).ok()?;
@@ -290,28 +287,17 @@ impl Joining<'_> {
             console: self.options.console.map(|_| self.options.terminal),
             wait_for_start: false,
         };
-        let mut problems = check::check_later(self.spec, host);
-        match plan::exec(&request, self.spec, join, host) {
-            Ok(mut plan) if problems.iter().all(|p| p.level != Level::Error) => {
-                plan.warnings.extend(problems);
-                Ok(plan)
-            }
-            Ok(_) => Err(Error::config(problems)),
-            Err(found) => {
-                problems.extend(found);
-                Err(Error::config(problems))
-            }
-        }
+        accepted(plan::exec(&request, self.spec, join, host), check::check_later(self.spec, host))
     }
 
     fn spawn(&self, plan: &Plan, join: &Join, fds: &[OwnedFd]) -> Result<Init, Error> {
-        let os = |what: &str, errno, at| Error::os(what, errno).with_at(at).within(FRAME);
         let at = At::field("linux.cgroupsPath");
         // Who clones another process is not in the cgroup itself: neither its memory nor it is counted there.
         let born_in = join.directory.as_ref().filter(|_| !plan.has_intermediate());
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let born_in = born_in.map(|dir| rustix::fs::open(dir.as_str(), flags, Mode::empty())).transpose();
-        let born_in = born_in.map_err(|e| os("open the container's cgroup", e, at))?;
+        let opened = |e| Error::os("open the container's cgroup", e).with_at(at).within(FRAME);
+        let born_in = born_in.map_err(opened)?;
         let copies = create::above_stdio(self.options.stdio)?;
         let launch = Launch {
             plan,
@@ -321,6 +307,9 @@ impl Joining<'_> {
             signal_mask: self.options.signal_mask.unwrap_or_else(sys::signal_mask),
         };
         spawn(&launch).map_err(|fault| {
+            // A clone outside of it has nothing to do with it, nor have the other calls.
+            let in_it = born_in.is_some() && fault.call.starts_with("clone");
+            let at = if in_it { at } else { At::field("process") };
             let text = format!("{at}: {}: {}", fault.call, errno_text(fault.errno));
             Error::new(Kind::Os, text).with_errno(fault.errno).with_at(at).within(FRAME)
         })

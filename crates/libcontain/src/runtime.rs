@@ -258,18 +258,7 @@ impl Runtime {
         };
         let mut problems = crate::check::check(bundle.spec(), &host);
         problems.extend(bundle.warnings().iter().cloned());
-        let stops = |p: &Problem| p.level == Level::Error;
-        match plan::plan(&request, bundle.spec(), &host) {
-            Ok(mut plan) if !problems.iter().any(stops) => {
-                plan.warnings.extend(problems);
-                Ok((plan, driver))
-            }
-            Ok(_) => Err(Error::config(problems)),
-            Err(found) => {
-                problems.extend(found);
-                Err(Error::config(problems))
-            }
-        }
+        accepted(plan::plan(&request, bundle.spec(), &host), problems).map(|plan| (plan, driver))
     }
 
     /// Makes a container whose init waits for [`Container::start`].
@@ -337,6 +326,21 @@ impl Runtime {
                 Container::remains(id.clone(), dir, record, owned).with_bus_limit(self.bus_limit).destroy()
             }
             None => dir.remove().map(|()| vec![]),
+        }
+    }
+}
+
+/// A plan with all that is to be told, or every problem that forbids it.
+pub(crate) fn accepted(planned: Result<Plan, Vec<Problem>>, mut problems: Vec<Problem>) -> Result<Plan, Error> {
+    match planned {
+        Ok(mut plan) if problems.iter().all(|p| p.level != Level::Error) => {
+            plan.warnings.extend(problems);
+            Ok(plan)
+        }
+        Ok(_) => Err(Error::config(problems)),
+        Err(found) => {
+            problems.extend(found);
+            Err(Error::config(problems))
         }
     }
 }
