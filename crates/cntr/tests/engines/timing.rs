@@ -25,11 +25,17 @@ fn timing() {
 
 fn time_docker(times: usize) {
     let Some(docker) = Docker::start(&[]) else { return };
-    let names = ["runc", "judged"];
+    let names = ["peer", "judged"];
     row("docker run", times, |i| {
         docker.docker(&["run", "--rm", "--network", "none", "--runtime", names[i], "box", "echo", "hello"]).run()
     });
     let containers = names.map(|name| docker.idle(&["--runtime", name]));
+    // runc has one file for a container, and cntr another
+    let exec_part = |id: &str| {
+        let state = docker.room.shell(&format!("find /run . -path '*{id}/state.json' -exec cat {{}} +")).ok().stdout;
+        state.contains("init_process_pid") && state.contains("\"exec\":{")
+    };
+    assert_eq!(containers.each_ref().map(|c| exec_part(&c.id)), [false, true], "each by its own runtime");
     row("docker exec", times, |i| docker.docker(&["exec", &containers[i].id, "echo", "hello"]).run());
 }
 

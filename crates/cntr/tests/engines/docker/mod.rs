@@ -18,7 +18,7 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::room::{Daemon, Room};
-use crate::support::{Cmd, Output, have, runtime, wait_for};
+use crate::support::{Cmd, Output, have, runtime, wait_for, which};
 use crate::{checks, image};
 
 mod container;
@@ -74,6 +74,8 @@ impl Docker {
             "runtimes": {
                 "judged": { "path": runtime() },
                 "talkative": { "path": runtime(), "runtimeArgs": ["--debug"] },
+                // what this dockerd finds as `runc` is the runtime under test, for BuildKit
+                "peer": { "path": which("runc").unwrap_or_else(runtime) },
             },
             "default-runtime": "judged",
             "exec-opts": [format!("native.cgroupdriver={driver}")],
