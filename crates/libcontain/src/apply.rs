@@ -61,10 +61,8 @@ pub(crate) fn apply(stage: &mut Stage<'_>, op: &Op) -> Result<()> {
         Op::Ptmx => mounts::ptmx(stage),
         Op::PivotRoot => mounts::pivot_root(stage),
         Op::MoveRoot => mounts::move_root(stage),
-        Op::Chroot => {
-            call("fchdir", rustix::process::fchdir(stage.root()?))?;
-            call("chroot", rustix::process::chroot(c"."))
-        }
+        Op::Chroot => mounts::change_root(stage.root()?),
+        Op::LeaveMountNamespace(slot) => mounts::leave_namespace(stage, *slot),
         Op::ReopenNull => reopen_null(stage),
         Op::Console(asked) => console::console(stage, asked),
         Op::MakeCwd(path) => {

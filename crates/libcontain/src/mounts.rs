@@ -15,7 +15,9 @@ use rustix::mount::{
 
 use crate::copy_up;
 use crate::fault::{Fault, Result, call};
-use crate::plan::{Bind, CgroupV1, Detached, Device, Filesystem, HierarchyContent, Mountpoint, Remount, Tree};
+use crate::plan::{
+    Bind, CgroupV1, Detached, Device, Filesystem, HierarchyContent, Mountpoint, NEWNS, Remount, Slot, Tree,
+};
 use crate::root::{self, Buffer, Place};
 use crate::stage::{Fd, Stage};
 use crate::sys::{self, MountAttr};
@@ -454,6 +456,21 @@ pub(crate) fn pivot_root(stage: &Stage<'_>) -> Result<()> {
     call("pivot_root", rustix::process::pivot_root(c".", c"."))?;
     call("umount2", rustix::mount::unmount(c".", UnmountFlags::DETACH))?;
     call("chdir", rustix::process::chdir(c"/"))
+}
+
+pub(crate) fn change_root(to: Fd) -> Result<()> {
+    call("fchdir", rustix::process::fchdir(to))?;
+    call("chroot", rustix::process::chroot(c"."))
+}
+
+/// With the namespace that is left its mounts go. Those of the copy stay together, although they are unmounted as soon as its
+/// descriptor is closed: so does the kernel keep what was never attached anywhere.
+pub(crate) fn leave_namespace(stage: &mut Stage<'_>, to: Slot) -> Result<()> {
+    let copy = clone_of(stage, stage.root()?, true)?;
+    call("setns", sys::setns(stage.take(to), NEWNS))?;
+    change_root(copy)?;
+    stage.use_root(copy);
+    Ok(())
 }
 
 pub(crate) fn readonly_path(stage: &mut Stage<'_>, path: &CStr) -> Result<()> {

@@ -155,10 +155,21 @@ impl<'a> Stage<'a> {
 
     /// The procfs from here on. A config may mount any number of them: the former one makes room.
     pub fn use_proc(&mut self, mount: Fd) {
-        if let Some(former) = self.proc.replace(mount) {
+        let former = self.proc.replace(mount);
+        self.hold_instead(mount, former);
+    }
+
+    /// The root from here on.
+    pub fn use_root(&mut self, mount: Fd) {
+        let former = self.root.replace(mount);
+        self.hold_instead(mount, former);
+    }
+
+    fn hold_instead(&mut self, fd: Fd, former: Option<Fd>) {
+        if let Some(former) = former {
             self.keep.retain(|kept| i32::try_from(*kept) != Ok(former.as_raw_fd()));
         }
-        self.hold(mount);
+        self.hold(fd);
     }
 
     pub fn open(&mut self, path: &CStr, flags: OFlags) -> Result<Fd> {

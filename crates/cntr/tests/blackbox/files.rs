@@ -391,7 +391,6 @@ fn what_needs_a_mount_namespace() {
         ("root.readonly", "/root/readonly", json!(true)),
         ("linux.devices", "/linux/devices", node),
         ("linux.rootfsPropagation", "/linux/rootfsPropagation", json!("private")),
-        ("mounts", "/mounts", json!([{ "destination": "/mnt", "type": "tmpfs", "source": "x" }])),
     ];
     for (place, pointer, value) in table {
         let sandbox = Sandbox::with_view(View::Pids);

@@ -20,6 +20,7 @@
 
 mod support;
 
+mod apart;
 mod attached;
 mod budget;
 mod copyup;

@@ -6,6 +6,7 @@
 //! the reason for its neighbours. Nothing of `std::fs`, `std::env`, `std::process`, `sys` or `spawn` may enter.
 
 pub(crate) mod annotations;
+mod apart;
 pub mod cgroup;
 mod clone;
 pub mod devices;
@@ -44,7 +45,7 @@ use crate::host::Host;
 use crate::kernel::Call;
 
 pub(crate) use self::exec::{Join, exec, later_part};
-pub(crate) use self::libc_flag::{NEWTIME, NEWUSER};
+pub(crate) use self::libc_flag::{NEWNS, NEWTIME, NEWUSER};
 pub(crate) use self::namespaces::file as namespace_file;
 pub(crate) use self::namespaces::kinds as namespace_kinds;
 pub(crate) use self::show::namespaces as namespace_names;
@@ -128,6 +129,8 @@ struct Planner<'a> {
     cgroup: cgroup::Plan,
     /// Others are in the container already.
     joins: bool,
+    /// The mount namespace in which the root is built is left in the end.
+    apart: bool,
     net_devices: Vec<NetDevice>,
     rdt: Option<rdt::Rdt>,
     seccomp_agent: Option<seccomp::Agent>,
@@ -139,7 +142,9 @@ impl<'a> Planner<'a> {
         let mut problems = Vec::new();
         let cgroup = cgroup::plan(request.id, spec, host, &mut problems);
         let ns = namespaces::Wanted::from(spec);
-        Planner { problems, ..Planner::with(request, spec, host, ns, cgroup) }
+        let apart = apart::is_wanted(spec, &ns);
+        let ns = if apart { ns.with_new(libc_flag::NEWNS) } else { ns };
+        Planner { problems, apart, ..Planner::with(request, spec, host, ns, cgroup) }
     }
 
     fn with(
@@ -160,6 +165,7 @@ impl<'a> Planner<'a> {
             spawn,
             cgroup,
             joins: false,
+            apart: false,
             problems: vec![],
             users: vec![],
             needs: vec![],
@@ -206,6 +212,7 @@ impl<'a> Planner<'a> {
         self.sysctls(); //          before /proc/sys becomes read-only
         self.readonly_paths(); //   before the masks: a mask below a read-only path stays visible as a mask
         self.masked_paths();
+        self.leave_mount_namespace(); // nothing is mounted any more; takes privilege
         self.credentials(); //      privilege goes last; see there for seccomp's place
         self.wait_and_exec();
     }

@@ -43,6 +43,12 @@ impl Wanted {
         Wanted { entries: entries.collect() }
     }
 
+    /// These, and a new one of this kind, which the config does not name.
+    pub fn with_new(mut self, kind: u64) -> Self {
+        self.entries.push((kind, 0, None));
+        self
+    }
+
     /// All kinds that the config names, as clone flags.
     pub fn all(&self) -> u64 {
         self.entries.iter().fold(0, |all, (kind, ..)| all | kind)

@@ -471,6 +471,8 @@ pub enum Op {
     MoveRoot,
     /// Enter the rootfs by `chroot(2)`.
     Chroot,
+    /// Enter this mount namespace, with a copy of the root and of all mounts in it as root.
+    LeaveMountNamespace(Slot),
     /// Propagation of the new root (`MS_*`), after the pivot.
     RootPropagation(u64),
     /// Of stdin, stdout and stderr, those that are the host's `/dev/null` become the container's.

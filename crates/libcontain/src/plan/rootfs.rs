@@ -123,10 +123,6 @@ impl Planner<'_> {
     fn rootfs_without_mount_namespace(&mut self) {
         let path = self.root_path();
         self.step(At::field("root.path"), Op::OpenRoot(path));
-        if self.spec.mounts().as_ref().is_some_and(|m| !m.is_empty()) {
-            let text = "mounts need a mount namespace: without one they would be made on the host";
-            self.problem(At::field("mounts"), "config.md#mounts", text);
-        }
         self.notify_needs_a_mount_namespace();
     }
 

@@ -257,6 +257,9 @@ impl fmt::Display for Op {
             Op::PivotRoot => f.write_str("pivot_root"),
             Op::MoveRoot => f.write_str("move root over /"),
             Op::Chroot => f.write_str("chroot"),
+            Op::LeaveMountNamespace(slot) => {
+                write!(f, "a copy of the root, and back to mount namespace need {}", slot.0)
+            }
             Op::ReopenNull => f.write_str("stdio on /dev/null becomes the container's"),
             Op::Console(console) => {
                 write!(f, "terminal")?;
@@ -401,7 +404,9 @@ impl Op {
             Op::Ptmx => "error setting up ptmx".into(),
             Op::Symlink(..) => "error setting up /dev symlinks".into(),
             Op::AttachRoot { .. } | Op::Propagate(_) | Op::OpenRoot(_) => "error preparing rootfs".into(),
-            Op::PivotRoot | Op::MoveRoot | Op::Chroot => "error jailing process inside rootfs".into(),
+            Op::PivotRoot | Op::MoveRoot | Op::Chroot | Op::LeaveMountNamespace(_) => {
+                "error jailing process inside rootfs".into()
+            }
             Op::Console(_) => "error setting up console".into(),
             Op::OomScore(_) => "failed to update /proc/self/oom_score_adj".into(),
             Op::TimeOffsets(_) => "failed to update /proc/self/timens_offsets".into(),
@@ -489,6 +494,7 @@ mod tests {
         let path = || c"/x".to_owned();
         for (op, frame) in [
             (Op::PivotRoot, "error jailing process inside rootfs"),
+            (Op::LeaveMountNamespace(crate::plan::Slot(0)), "error jailing process inside rootfs"),
             (Op::Chroot, "error jailing process inside rootfs"),
             (Op::OpenRoot(path()), "error preparing rootfs"),
             (Op::Ptmx, "error setting up ptmx"),

@@ -34,6 +34,7 @@ pub const CONFIGS: &[(&str, &str, &[&str])] = &[
     ("terminal-labels", include_str!("terminal-labels.json"), &["v2"]),
     ("options", include_str!("options.json"), &["v2"]),
     ("notify", include_str!("notify.json"), &["v2", "user"]),
+    ("shared-mounts", include_str!("shared-mounts.json"), &["hybrid", "user"]),
     ("bare", include_str!("bare.json"), &["hybrid", "user"]),
 ];
 

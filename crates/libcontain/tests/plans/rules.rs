@@ -71,6 +71,7 @@ which! {
     node: Op::Device(..),
     arm_start: Op::ArmStart,
     open_proc: Op::OpenProc,
+    leave_mounts: Op::LeaveMountNamespace(..),
     enter_root: Op::PivotRoot | Op::Chroot,
     new_root_propagation: Op::RootPropagation(..),
     reopen_null: Op::ReopenNull,
@@ -107,6 +108,21 @@ pub fn other_ns(op: &Op) -> bool {
 
 fn below_root(op: &Op) -> bool {
     mount(op) || device(op)
+}
+
+/// Whatever makes a mount or changes one.
+fn mounting(op: &Op) -> bool {
+    below_root(op)
+        || enter_root(op)
+        || new_root_propagation(op)
+        || console(op)
+        || root_readonly(op)
+        || paths(op)
+        || matches!(op, Op::RemountReadonly(..))
+}
+
+fn limits(op: &Op) -> bool {
+    rlimit(op) || seccomp(op)
 }
 
 fn hook_before_pivot(op: &Op) -> bool {
@@ -232,6 +248,10 @@ pub const RULES: &[Rule] = &[
     rule("paths are hidden before the filter", paths, seccomp),
     rule("paths are hidden in the new root", enter_root, paths),
     rule("hooks before the change of root see what will be hidden", hook_before_pivot, paths),
+    // A mount namespace that the config does not name.
+    rule("what is mounted is in the copy that is taken along", mounting, leave_mounts),
+    rule("a mount namespace is left with privilege", leave_mounts, credentials),
+    rule("a mount namespace is left before there are limits and a filter", leave_mounts, limits),
     // Row 17: no_new_privs. Row 18: scheduling and placement. Row 19: limits.
     rule("no_new_privs lets a process load a filter without privilege", no_new_privs, seccomp),
     rule("no_new_privs holds when the parent is told that all is ready", no_new_privs, ready),
@@ -339,7 +359,7 @@ fn slot_of_tasks(tasks: &Tasks) -> Option<Slot> {
 
 fn slots(op: &Op) -> Vec<Slot> {
     match op {
-        Op::SetNs(slot, _) | Op::AwaitStart(slot) => vec![*slot],
+        Op::SetNs(slot, _) | Op::AwaitStart(slot) | Op::LeaveMountNamespace(slot) => vec![*slot],
         Op::Console(console) => vec![console.socket],
         Op::JoinCgroup { tasks, .. } => tasks.iter().filter_map(slot_of_tasks).collect(),
         Op::CgroupV1(mount) => mount.hierarchies.iter().flat_map(|h| of_content(&h.content)).collect(),
