@@ -27,6 +27,7 @@ use crate::systemd::{self, Systemd};
 use crate::wait::{self, Process};
 use crate::{hooks, rdt, sys};
 
+mod begin;
 mod pause;
 mod unit;
 mod watch;
@@ -409,6 +410,7 @@ impl Container {
         if hooks.is_none_or(<[_]>::is_empty) {
             return Ok(());
         }
+        self.let_init_begin();
         hooks::run("poststart", hooks, &self.hook_setting("running", true)).inspect_err(|_| {
             let _ = self.kill_init_and_wait();
         })

@@ -232,6 +232,30 @@ fn failing_start_container_hook() {
     sandbox.assert_clean();
 }
 
+/// What the program makes before it first waits for anything is there when poststart hooks run. (Of three tries one counts:
+/// a machine may be so busy that the program is not run in time.)
+#[test]
+fn poststart_hooks_find_what_the_program_has_begun_with() {
+    if !root() {
+        return;
+    }
+    let in_order = || {
+        let (sandbox, mut config, dir) = recorded();
+        let busy = "i=0; while [ $i -lt 3000 ]; do i=$((i + 1)); done; echo process >>/hooks/order; exec sleep 1000";
+        config["process"]["args"][2] = busy.into();
+        config["hooks"] = json!({ "poststart": [recorder("poststart", 0, &dir.to_string_lossy())] });
+        sandbox.write(&config);
+        sandbox.verb(&["create"]).ok();
+        sandbox.verb(&["start"]).ok();
+        wait_for("the process", || order(&dir).contains(&"process".to_owned()).then_some(()));
+        let ran = order(&dir);
+        sandbox.verb(&["delete", "--force"]).ok();
+        sandbox.assert_clean();
+        ran == ["process", "poststart.0"]
+    };
+    assert!((0..3).any(|_| in_order()));
+}
+
 /// A failing poststart hook: an error, and the container is stopped (`start`) or gone (`run`).
 #[test]
 fn failing_poststart_hook() {
