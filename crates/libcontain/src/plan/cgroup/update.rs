@@ -311,9 +311,10 @@ fn must_be_above_usage(merged: &Merged, facts: &Facts, problems: &mut Vec<Proble
     let checked = merged.stored.memory().and_then(|m| m.check_before_update()) == Some(true);
     let (Some(memory), Some(usage), true) = (merged.written.memory(), facts.usage, checked) else { return };
     let swap_usage = usage.saturating_add(facts.swap_usage.unwrap_or(0));
+    // Callers see the first; runc's is that of both together.
     let limits = [
-        ("linux.resources.memory.limit", "memory", memory.limit(), usage),
         ("linux.resources.memory.swap", "memory+swap", memory.swap(), swap_usage),
+        ("linux.resources.memory.limit", "memory", memory.limit(), usage),
     ];
     for (at, name, limit, usage) in limits {
         let limit = limit.and_then(|n| u64::try_from(n).ok()).filter(|n| *n != 0);

@@ -12,11 +12,13 @@ use crate::plan::systemd::Value;
 /// A value of a file as that of a property, if systemd would take it.
 type Convert = fn(&str) -> Option<Value>;
 
+const WEIGHT: &str = "cpu.weight";
+
 /// Files with a property: name, property, since which systemd, the value. A value that systemd would not take is the
 /// kernel's to refuse, which says why.
 static FILES: [(&str, &str, u32, Convert); 10] = [
     ("cpu.idle", "CPUWeight", cpu::IDLE_SINCE, |v| (v == "1").then_some(Value::U64(0))),
-    ("cpu.weight", "CPUWeight", 0, |v| v.parse().ok().filter(|n| (1..=10_000).contains(n)).map(Value::U64)),
+    (WEIGHT, "CPUWeight", 0, |v| v.parse().ok().filter(|n| (1..=10_000).contains(n)).map(Value::U64)),
     ("cpuset.cpus", "AllowedCPUs", cpu::CPUSET_SINCE, |v| cpu::bits(v).ok()),
     ("cpuset.mems", "AllowedMemoryNodes", cpu::CPUSET_SINCE, |v| cpu::bits(v).ok()),
     ("memory.high", "MemoryHigh", 0, |v| bytes(v).filter(is_taken)),
@@ -77,7 +79,13 @@ pub(super) fn files(sink: &mut Sink<'_>, r: &LinuxResources, _row: &'static Row)
         sink.error(UNIFIED, "invalid configuration: cannot use unified on cgroup v1");
         return;
     }
+    let idle = idles(&entries);
     for (name, value) in entries {
+        // The kernel refuses a weight of an idle cgroup, and systemd has but one property for both.
+        if idle && name == WEIGHT {
+            sink.warning(UNIFIED, "ignored: unable to apply both cpu.weight and cpu.idle");
+            continue;
+        }
         match place(sink, name) {
             Ok(place) => {
                 for line in value.lines() {
@@ -113,16 +121,20 @@ fn place_name(controller: &str) -> &'static str {
     NAMES.into_iter().find(|name| *name == controller).unwrap_or("cgroup")
 }
 
+fn idles(entries: &[(&String, &String)]) -> bool {
+    entries.iter().any(|(name, value)| *name == "cpu.idle" && value.trim() == "1")
+}
+
 /// After the properties of all other fields, since the files come last as well.
 pub(super) fn properties(asking: &mut Asking<'_>, r: &LinuxResources) {
-    let idles = |(name, value): &(&String, &String)| *name == "cpu.idle" && value.trim() == "1";
     let entries = sorted(r.unified().as_ref());
-    let idle = asking.manager.version >= cpu::IDLE_SINCE && entries.iter().any(idles);
+    let idle = asking.manager.version >= cpu::IDLE_SINCE && idles(&entries);
     for (name, value) in entries {
         let value = value.trim();
-        if name == "cpu.weight" && idle {
-            asking.warning(UNIFIED, "unable to apply both cpu.weight and cpu.idle to systemd, ignoring cpu.weight");
-        } else if name == "cpu.max" {
+        if name == WEIGHT && idle {
+            continue; // said where the files are planned
+        }
+        if name == "cpu.max" {
             bandwidth(asking, value);
         } else if let Some((_, property, since, convert)) = FILES.iter().find(|(file, ..)| file == name)
             && asking.manager.version >= *since

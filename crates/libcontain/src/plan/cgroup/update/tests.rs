@@ -258,6 +258,15 @@ fn a_limit_below_the_usage_is_refused_where_that_was_asked_for() {
         ("{}", r#"{"limit":900,"checkBeforeUpdate":true}"#, vec![format!("{limit} 900 <= usage 1000")]),
         (checked, r#"{"limit":900,"checkBeforeUpdate":false}"#, vec![]),
         (checked, r#"{"reservation":900}"#, vec![]),
+        // The one that is named to callers comes first.
+        (
+            checked,
+            r#"{"limit":900,"swap":950}"#,
+            vec![
+                "linux.resources.memory.swap: rejecting memory+swap limit 950 <= usage 1500".into(),
+                format!("{limit} 900 <= usage 1000"),
+            ],
+        ),
     ] {
         let (_, problems) = planned(Mode::V2, old, &format!(r#"{{"memory":{asked}}}"#), &facts);
         assert_eq!(problems, expected, "{old} {asked}");

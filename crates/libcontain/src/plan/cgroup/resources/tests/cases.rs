@@ -463,7 +463,13 @@ pub(super) const UNIFIED_CASES: &[Case] = &[
         r#"{"unified":{"cpu.idle":"1","cpu.weight":"5","cpu.max":"1234 50000","cpuset.cpus":"0,3","cpuset.mems":"1"}}"#,
         [
             ON_V1,
-            &["cpu.idle=1", "cpu.max=1234 50000", "cpu.weight=5", "cpuset.cpus=0,3", "cpuset.mems=1"],
+            &[
+                "cpu.idle=1",
+                "cpu.max=1234 50000",
+                "cpuset.cpus=0,3",
+                "cpuset.mems=1",
+                "!unified: ignored: unable to apply both cpu.weight and cpu.idle",
+            ],
             NONE,
             &[
                 "CPUWeight=t 0",
@@ -471,7 +477,6 @@ pub(super) const UNIFIED_CASES: &[Case] = &[
                 "CPUQuotaPerSecUSec=t 30000",
                 "AllowedCPUs=ay 9",
                 "AllowedMemoryNodes=ay 2",
-                "!unified: unable to apply both cpu.weight and cpu.idle to systemd, ignoring cpu.weight",
             ],
         ],
     ),
