@@ -14,10 +14,10 @@ use std::time::Duration;
 
 use oci_spec::runtime::Hook;
 use rustix::fs::{MemfdFlags, Mode, OFlags};
-use rustix::process::{Pid, PidfdFlags, WaitIdStatus};
+use rustix::process::{Pid, PidfdFlags};
 
 use crate::error::{At, Error, Kind, os_text};
-use crate::{sys, wait};
+use crate::{ending, sys, wait};
 
 /// Of sd_listen_fds(3).
 const LISTEN_VARIABLES: [&str; 3] = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"];
@@ -89,7 +89,7 @@ fn run_one(hook: &Hook, setting: &Setting<'_>) -> Result<(), String> {
         _ if !in_time => Err(format!("hook ran past specified timeout of {}.0s", hook.timeout().unwrap_or(0))),
         None => Err("its exit status was taken by somebody else".into()),
         Some(status) if status.exit_status() == Some(0) => Ok(()),
-        Some(status) => Err(with_output(&describe(&status), output.read_back(), errors.read_back())),
+        Some(status) => Err(with_output(&ending::describe(&status), output.read_back(), errors.read_back())),
     }
 }
 
@@ -153,13 +153,6 @@ pub(crate) fn content(mut file: File) -> String {
     // What a hook wrote is a courtesy: if it cannot be read back, the error stands without it.
     let _ = file.seek(SeekFrom::Start(0)).and_then(|_| file.take(64 * 1024).read_to_end(&mut bytes));
     String::from_utf8_lossy(&bytes).into_owned()
-}
-
-pub(crate) fn describe(status: &WaitIdStatus) -> String {
-    match status.exit_status() {
-        Some(code) => format!("exit status {code}"),
-        None => format!("signal {}", status.terminating_signal().unwrap_or(0)),
-    }
 }
 
 pub(crate) fn memfd() -> std::io::Result<File> {

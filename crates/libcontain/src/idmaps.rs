@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use crate::error::{At, Error, Kind, os_text};
 use crate::plan::{IdMap, JoinedMaps, Maps, idmap};
-use crate::{hooks, sys, wait};
+use crate::{ending, hooks, sys, wait};
 
 /// How long a program may take: it may ask a directory service which ranges are the user's.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -99,7 +99,7 @@ fn by_program(program: &Path, pid: u32, lines: &str, mask: u64) -> Result<(), St
         Some(status) if status.exit_status() == Some(0) => Ok(()),
         status => {
             let how =
-                status.as_ref().map_or_else(|| "its exit status was taken by somebody else".into(), hooks::describe);
+                status.as_ref().map_or_else(|| "its exit status was taken by somebody else".into(), ending::describe);
             let said = hooks::content(words);
             let said = said.trim().replace('\n', "; ");
             Err(if said.is_empty() { how } else { format!("{how}: {said}") })

@@ -49,6 +49,7 @@ mod container;
 mod copy_up;
 mod create;
 mod dbus;
+mod ending;
 mod error;
 mod exec;
 mod fault;

@@ -30,7 +30,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, WaitOptions};
 
 use crate::apply::{apply, die_with_parent};
 use crate::fault::{Fault, Result, call};
@@ -43,7 +43,7 @@ use crate::report::{
 use crate::root::{Buffer, open_same_mount};
 use crate::stage::Stage;
 use crate::sys::{self, CloneArgs};
-use crate::wait;
+use crate::{ending, wait};
 
 const GO: [u8; 1] = [b'g'];
 
@@ -569,7 +569,7 @@ fn executable(path: &CStr) -> Result<()> {
 }
 
 /// How a hook ended: its status, or `None` for running past its time.
-fn wait_for_hook(pidfd: BorrowedFd<'_>, timeout: Option<u32>) -> Result<Option<rustix::process::WaitIdStatus>> {
+fn wait_for_hook(pidfd: BorrowedFd<'_>, timeout: Option<u32>) -> Result<Option<WaitIdStatus>> {
     let limit = timeout.map(|s| Timespec { tv_sec: s.into(), tv_nsec: 0 });
     let mut poll = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
     let late = call("poll", rustix::event::poll(&mut poll, limit.as_ref()))? == 0;
@@ -581,8 +581,8 @@ fn wait_for_hook(pidfd: BorrowedFd<'_>, timeout: Option<u32>) -> Result<Option<r
 }
 
 /// `startContainer hook #0: exit status 1`, or nothing if it went well.
-fn hook_failure(ended: Option<rustix::process::WaitIdStatus>, hook: &ContainerHook) -> Result<Option<Buffer>> {
-    if ended.as_ref().and_then(rustix::process::WaitIdStatus::exit_status) == Some(0) {
+fn hook_failure(ended: Option<WaitIdStatus>, hook: &ContainerHook) -> Result<Option<Buffer>> {
+    if ended.as_ref().and_then(WaitIdStatus::exit_status) == Some(0) {
         return Ok(None);
     }
     let mut text = Buffer::new();
@@ -596,14 +596,25 @@ fn hook_failure(ended: Option<rustix::process::WaitIdStatus>, hook: &ContainerHo
             text.push_number(hook.timeout.unwrap_or(0))?;
             text.push(b".0s")?;
         }
-        Some(status) => {
-            let (word, number) = match status.exit_status() {
-                Some(code) => (b"exit status ".as_slice(), code),
-                None => (b"signal ".as_slice(), status.terminating_signal().unwrap_or(0)),
-            };
-            text.push(word)?;
+        Some(status) => push_ending(&mut text, &status)?,
+    }
+    Ok(Some(text))
+}
+
+/// As `ending::describe`, without heap.
+fn push_ending(text: &mut Buffer, status: &WaitIdStatus) -> Result<()> {
+    if let Some(code) = status.exit_status() {
+        text.push(b"exit status ")?;
+        return text.push_number(code.unsigned_abs());
+    }
+    let number = status.terminating_signal().unwrap_or(0);
+    text.push(b"signal: ")?;
+    match ending::signal(number) {
+        Some(name) => text.push(name.as_bytes())?,
+        None => {
+            text.push(b"signal ")?;
             text.push_number(number.unsigned_abs())?;
         }
     }
-    Ok(Some(text))
+    if status.dumped() { text.push(ending::DUMPED.as_bytes()) } else { Ok(()) }
 }

@@ -212,6 +212,24 @@ fn failing_hooks_of_create() {
     }
 }
 
+/// In Go's words, wherever the hook runs: `signal: terminated`, not a number.
+#[test]
+fn hooks_that_are_killed() {
+    if !root() {
+        return;
+    }
+    for kind in ["createRuntime", "createContainer", "startContainer"] {
+        let (sandbox, mut config, _dir) = recorded();
+        config["hooks"] = json!({ kind: [{ "path": "/bin/sh", "args": ["sh", "-c", "kill $$"] }] });
+        sandbox.write(&config);
+        let out = sandbox.verb(&["run"]).run();
+        let text = format!("error running {kind} hook #0: signal: terminated, stdout: , stderr: ");
+        assert!(out.code.is_some_and(|c| c != 0), "{out:#?}");
+        assert!(format!("{}{}", out.stdout, out.stderr).contains(&text), "{out:#?}");
+        sandbox.assert_clean();
+    }
+}
+
 /// A failing startContainer hook: `start` has returned, the program does not run, the container is stopped.
 #[test]
 fn failing_start_container_hook() {

@@ -380,7 +380,7 @@ pub const HOOKS: &[Case] = &[
         step: "Hook: createContainer is killed",
         wrong: |_, c| hook(c, "createContainer", script("kill -9 $$")),
         at: "hooks.createContainer[0]",
-        says: &["error running createContainer hook #0: signal 9"],
+        says: &["error running createContainer hook #0: signal: killed"],
     },
     Case {
         step: "Hook: createContainer past its time",

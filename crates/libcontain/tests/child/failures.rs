@@ -132,7 +132,7 @@ fn start_container_hooks() {
             "hook ran past specified timeout of 1.0s",
         ),
         (json!({ "path": "/nonesuch" }), "startContainer hook #0"),
-        (script("kill -15 $$"), "startContainer hook #0: signal 15"),
+        (script("kill -15 $$"), "startContainer hook #0: signal: terminated"),
     ];
     for (given, says) in hooks {
         let mut config = world.minimal("true");
