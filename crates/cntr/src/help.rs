@@ -6,7 +6,7 @@ use crate::args::{Command, Flag, Takes};
 use crate::commands::{COMMANDS, GLOBAL};
 use std::fmt::Write;
 
-const ABOUT: &str = "OCI container runtime";
+const ABOUT: &str = "Open Container Initiative runtime";
 
 const HELP: Flag = Flag { long: "help", short: "h", takes: Takes::Bool, help: "show help" };
 

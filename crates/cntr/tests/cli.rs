@@ -72,7 +72,8 @@ fn help_is_on_stdout_and_names_flags() {
     for line in ["", "help", "h", "--help", "-h"] {
         let got = anywhere(line);
         assert_eq!((got.code, got.err.as_str()), (Some(0), ""), "{line}");
-        assert!(got.out.starts_with("NAME:\n   cntr - ") && got.out.contains("--systemd-cgroup"), "{}", got.out);
+        let head = "NAME:\n   cntr - Open Container Initiative runtime\n";
+        assert!(got.out.starts_with(head) && got.out.contains("--systemd-cgroup"), "{}", got.out);
     }
     for line in ["create --help", "create -h", "help create", "create a --help"] {
         let got = anywhere(line);
