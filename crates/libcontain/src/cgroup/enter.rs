@@ -64,7 +64,8 @@ impl Member {
             path = format!("{path}/{name}");
         }
         if !dir::exists(&path) {
-            return Err(wrong(format!("stat {path}: no such file or directory")));
+            // runc finds out by adding its pid. There is none yet, and callers look for these words.
+            return Err(wrong(format!("error adding pid to cgroup: stat {path}: no such file or directory")));
         }
         Ok(path)
     }
@@ -139,7 +140,7 @@ mod tests {
         assert_eq!(refused("cpu:a"), "unknown controller cpu");
         assert_eq!(
             refused("not-there-at-all"),
-            "stat /sys/fs/cgroup/pids/c/not-there-at-all: no such file or directory"
+            "error adding pid to cgroup: stat /sys/fs/cgroup/pids/c/not-there-at-all: no such file or directory"
         );
         let own = cgroup.entrance(&[], 7).unwrap();
         assert_eq!((own.pid, own.counted.as_deref()), (7, Some("/sys/fs/cgroup/pids/c/tasks")));
