@@ -118,7 +118,7 @@ pub(crate) fn apply(stage: &mut Stage<'_>, op: &Op) -> Result<()> {
         Op::Rlimit(resource, soft, hard) => call("prlimit", sys::setrlimit(*resource, *soft, *hard)),
         Op::Seccomp(filter) => call("seccomp", sys::seccomp(&filter.program, filter.flags)).map(drop),
         Op::Chdir(path) => chdir(stage, path),
-        Op::ChdirAsUser(_) => match stage.cwd.take() {
+        Op::ChdirAsUser(_) => match stage.cwd {
             Some(dir) => call("fchdir", rustix::process::fchdir(dir)),
             None => Ok(()),
         },

@@ -298,7 +298,7 @@ impl<'a> Child<'a> {
             Op::Hook(hook) => self.hook(hook),
             Op::ArmStart => {
                 let flags = OFlags::PATH | OFlags::DIRECTORY;
-                let dir = open_same_mount(self.stage.proc()?, c"self/fd", flags)?;
+                let dir = open_same_mount(self.stage.proc()?, c"thread-self/fd", flags)?;
                 self.stage.hold(sys::borrow(dir.as_raw_fd()));
                 self.own_fds = Some(dir);
                 Ok(())
@@ -306,6 +306,7 @@ impl<'a> Child<'a> {
             Op::FindProgram => {
                 if self.own_fds.is_some() {
                     // A created container may wait for years: it keeps nothing that it does not need.
+                    self.stage.let_go();
                     // A seccomp profile may refuse close_range: everything is close-on-exec all the same.
                     let _ = self.stage.sweep(self.first_own);
                 }

@@ -70,6 +70,15 @@ impl<'a> Stage<'a> {
         self.fds.get(slot.0).copied().unwrap_or(-1)
     }
 
+    /// Once the container is built nothing of what it was built with is held any longer; the next sweep closes it.
+    pub fn let_go(&mut self) {
+        for held in [&mut self.root, &mut self.proc, &mut self.dev, &mut self.null, &mut self.empty, &mut self.cwd] {
+            if let Some(fd) = held.take() {
+                self.keep.retain(|kept| i32::try_from(*kept) != Ok(fd.as_raw_fd()));
+            }
+        }
+    }
+
     /// A slot's descriptor for the last time: the next sweep closes it. What refers to the host must not outlive its step.
     pub fn take(&mut self, slot: Slot) -> Fd {
         let fd = self.fd(slot);

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::namespaces::{Holder, in_user_namespace, join};
 use crate::support::{Sandbox, bundle, patience, read, root, wait_for};
@@ -115,6 +115,38 @@ fn the_pidfd_socket_gets_inits_pidfd() {
             sandbox.assert_clean();
         }
     }
+}
+
+/// It may wait for years: of what it was built with it holds nothing, but what start takes.
+#[test]
+fn descriptors_of_a_created_container() {
+    if !root() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let mut config = bundle::minimal(&sandbox.cgroups_path(), "true");
+    config["linux"]["maskedPaths"] = json!(["/proc/acpi", "/proc/kcore", "/sys/firmware"]);
+    config["linux"]["readonlyPaths"] = json!(["/proc/bus", "/proc/sys"]);
+    config["linux"]["devices"] = json!([{ "path": "/dev/more", "type": "c", "major": 1, "minor": 3 }]);
+    // Somebody else's home, which root without capabilities cannot enter, but the user can.
+    config["process"]["cwd"] = json!("/tmp/home");
+    config["process"]["user"] = json!({ "uid": 1000, "gid": 1000 });
+    config["process"]["capabilities"] = json!({});
+    config["hooks"] = json!({ "startContainer": [{ "path": "/bin/true" }] });
+    sandbox.write(&config);
+    let created = sandbox.verb(&["create"]).run();
+    assert_eq!(created.code, Some(0), "{created:#?}");
+    let allowed = ["socket:[", "/memfd:hook", "/proc/1/task/1/fd"];
+    for entry in std::fs::read_dir(format!("/proc/{}/fd", sandbox.pid())).unwrap().flatten() {
+        let number: u32 = entry.file_name().to_str().unwrap().parse().unwrap();
+        let target = std::fs::read_link(entry.path()).unwrap().display().to_string();
+        let is_allowed = number < 3 || target.ends_with("/exec.fifo") || allowed.iter().any(|a| target.starts_with(a));
+        assert!(is_allowed, "{number}: {target}");
+    }
+    sandbox.verb(&["start"]).ok();
+    sandbox.wait_status("stopped");
+    sandbox.verb(&["delete"]).ok();
+    sandbox.assert_clean();
 }
 
 /// runc is in the bundle's directory by then, so that is what a relative path is relative to.
