@@ -301,7 +301,7 @@ impl<'a> Child<'a> {
                 let dir = open_same_mount(self.stage.proc()?, c"thread-self/fd", flags)?;
                 self.stage.hold(sys::borrow(dir.as_raw_fd()));
                 self.own_fds = Some(dir);
-                Ok(())
+                end_when_told()
             }
             Op::FindProgram => {
                 if self.own_fds.is_some() {
@@ -516,6 +516,18 @@ impl<'a> Child<'a> {
         complain(&self.exec_image(hook.image, 0));
         sys::exit(127)
     }
+}
+
+/// To the first process of a pid namespace the kernel delivers only signals that have a handler (pid_namespaces(7)), and a
+/// container that waits for `start` has nobody who could give them one: those that ask it to end do end it, as they would
+/// any other process. `execve` takes the handlers away. Installed while no filter can refuse that.
+fn end_when_told() -> Result<()> {
+    if rustix::process::getpid() != Pid::INIT {
+        return Ok(());
+    }
+    [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM]
+        .into_iter()
+        .try_for_each(|signal| call("rt_sigaction", sys::exit_upon(signal)))
 }
 
 /// Whether somebody has the other end of the FIFO open: writing to one without a reader would kill us with SIGPIPE.

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::namespaces::{Holder, in_user_namespace, join};
@@ -115,6 +116,34 @@ fn the_pidfd_socket_gets_inits_pidfd() {
             sandbox.assert_clean();
         }
     }
+}
+
+/// Engines end what has not been started as well, and not by KILL alone. No handler of ours survives into the program.
+#[test]
+fn signals_end_a_created_container() {
+    if !root() {
+        return;
+    }
+    for signal in [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM] {
+        let (sandbox, listener) = listened(|_, _| ());
+        let create = sandbox.verb(&["create", "--pidfd-socket", "pidfd.sock"]).spawn();
+        let pidfd = take_pidfd(&listener);
+        assert_eq!(create.wait().code, Some(0), "{signal:?}");
+        rustix::process::pidfd_send_signal(&pidfd, Signal::USR1).unwrap();
+        assert_eq!(sandbox.status(), "created", "a signal that means something to a program only");
+        rustix::process::pidfd_send_signal(&pidfd, signal).unwrap();
+        assert!(readable(&pidfd, long()), "{signal:?}: it goes on waiting");
+        sandbox.wait_status("stopped");
+        sandbox.verb(&["delete"]).ok();
+        sandbox.assert_clean();
+    }
+    let (sandbox, _listener) = listened(|_, c| c["process"]["args"] = json!(["/bin/sleep", "1000"]));
+    sandbox.verb(&["create"]).ok();
+    sandbox.verb(&["start"]).ok();
+    let status = read(format!("/proc/{}/status", sandbox.pid()));
+    assert!(status.contains("SigCgt:\t0000000000000000"), "{status}");
+    sandbox.verb(&["delete", "--force"]).ok();
+    sandbox.assert_clean();
 }
 
 /// It may wait for years: of what it was built with it holds nothing, but what start takes.

@@ -387,6 +387,20 @@ pub(crate) fn default_signal(signal: i32) -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, &raw const action, 0usize, 8usize) }).map(drop)
 }
 
+/// Lets a signal end this process with 128 and its number.
+pub(crate) fn exit_upon(signal: i32) -> Result<()> {
+    /// The kernel of x86-64 delivers to no handler that has nothing to return to. Ours does not return.
+    const SA_RESTORER: u64 = 0x0400_0000;
+    extern "C" fn end(signal: i32) {
+        exit(128 + signal)
+    }
+    let end = end as *const () as usize;
+    let action = KernelSigaction { handler: end, flags: SA_RESTORER, restorer: end, mask: u64::MAX };
+    // SAFETY: the kernel reads `action`. The handler makes system calls alone, touches no data of what it interrupts, and
+    // never returns, so that the restorer is never called.
+    check(unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, &raw const action, 0usize, 8usize) }).map(drop)
+}
+
 /// Puts every signal that has a handler back to its default action, as `CLONE_CLEAR_SIGHAND` does; what is ignored stays so.
 pub(crate) fn clear_handlers() -> Result<()> {
     const SIG_IGN: usize = 1;
