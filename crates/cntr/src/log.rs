@@ -69,6 +69,20 @@ impl Log {
     /// The final error of a command.
     #[track_caller]
     pub fn error(&self, error: &anyhow::Error) {
+        self.error_in_words(error, &message(error));
+    }
+
+    /// One that is told to standard error in other words than to a log file. At a terminal a person reads, who gets it all.
+    #[track_caller]
+    pub fn error_said(&self, error: &anyhow::Error, words: &str) {
+        if self.file.is_some() || stderr().is_terminal() {
+            return self.error_in_words(error, words);
+        }
+        let _ = stderr().write_all(format!("{words}\n").as_bytes());
+    }
+
+    #[track_caller]
+    fn error_in_words(&self, error: &anyhow::Error, words: &str) {
         let msg = message(error);
         let found = error.downcast_ref::<Error>();
         self.write(Entry {
@@ -76,12 +90,12 @@ impl Log {
             errno: found.and_then(Error::errno),
             kind: found.map(|e| format!("{:?}", e.kind())),
             level: "error",
-            msg: msg.clone(),
+            msg,
             problems: found.map_or(Vec::new(), |e| e.problems().iter().map(ToString::to_string).collect()),
             ..self.entry()
         });
         if self.file.is_some() {
-            let _ = stderr().write_all(format!("{msg}\n").as_bytes());
+            let _ = stderr().write_all(format!("{words}\n").as_bytes());
         }
     }
 

@@ -7,13 +7,24 @@ use crate::globals::Globals;
 use crate::notify::{self, Notifier};
 use crate::socket::Sockets;
 use anyhow::Context;
-use libcontain::{Bundle, Container, CreateOptions, Id, Kind};
+use libcontain::{Bundle, Container, CreateOptions, Error, Id, Kind};
 use std::path::Path;
+
+const NOT_EXECUTED: u8 = 255;
 
 /// Creates and starts a container.
 pub fn run(globals: &Globals<'_>, args: &Parsed) -> anyhow::Result<u8> {
     let pid_file = pid_file(args)?;
-    run_as_told(globals, args, pid_file.as_deref()).context("runc run failed")
+    let ran = run_as_told(globals, args, pid_file.as_deref()).context("runc run failed");
+    ran.or_else(|error| refused_program(globals, error))
+}
+
+/// With runc a program that execve(2) refuses is the container's failure, since init runs by then: one plain line on standard
+/// error, and the status of a program that could not be executed.
+fn refused_program(globals: &Globals<'_>, error: anyhow::Error) -> anyhow::Result<u8> {
+    let Some(words) = error.downcast_ref::<Error>().and_then(Error::execve) else { return Err(error) };
+    globals.log.error_said(&error, words);
+    Ok(NOT_EXECUTED)
 }
 
 fn run_as_told(globals: &Globals<'_>, args: &Parsed, pid_file: Option<&Path>) -> anyhow::Result<u8> {

@@ -130,12 +130,14 @@ struct Inner {
     at: Option<String>,
     errno: Option<i32>,
     text: String,
+    execve: Option<String>,
     problems: Vec<Problem>,
 }
 
 impl Error {
     pub(crate) fn new(kind: Kind, text: impl Into<String>) -> Self {
-        Error(Box::new(Inner { kind, at: None, errno: None, text: text.into(), problems: Vec::new() }))
+        let inner = Inner { kind, at: None, errno: None, text: text.into(), execve: None, problems: Vec::new() };
+        Error(Box::new(inner))
     }
 
     /// `what: no such file or directory`.
@@ -162,6 +164,11 @@ impl Error {
 
     pub(crate) fn with_errno(mut self, errno: i32) -> Self {
         self.0.errno = Some(errno);
+        self
+    }
+
+    pub(crate) fn with_execve(mut self, words: Option<String>) -> Self {
+        self.0.execve = words;
         self
     }
 
@@ -193,6 +200,12 @@ impl Error {
     #[must_use]
     pub fn errno(&self) -> Option<i32> {
         self.0.errno
+    }
+
+    /// What execve(2) said of a program that had been found, and nothing else: `exec /x: exec format error`.
+    #[must_use]
+    pub fn execve(&self) -> Option<&str> {
+        self.0.execve.as_deref()
     }
 
     /// Everything that checking and planning found, when [`Kind::Config`].

@@ -73,7 +73,7 @@ impl Wording<'_> {
         let error = match &step.op {
             Op::FindProgram | Op::Exec { .. } => {
                 let text = self.plan.images.last().map_or_else(String::new, |image| program_error(image, failure));
-                Error::new(Kind::Exec, format!("{at}: {text}"))
+                Error::new(Kind::Exec, format!("{at}: {text}")).with_execve(refused(failure))
             }
             Op::Hook(hook) => self.hook_error(hook, failure),
             Op::Fork { .. } if failure.errno == libc::EAGAIN => {
@@ -134,6 +134,11 @@ pub(crate) fn said(failure: &Failure) -> String {
         (call, "") => format!("{call}: {errno}"),
         (call, note) => format!("{call}: {note}: {errno}"),
     }
+}
+
+/// The words of runc's init when execve(2) itself fails.
+fn refused(failure: &Failure) -> Option<String> {
+    (failure.call == "execve").then(|| format!("exec {}: {}", failure.note, errno_text(failure.errno)))
 }
 
 /// Go's wording of a program that cannot be executed; engines turn it into exit codes 126 and 127.

@@ -489,11 +489,26 @@ fn programs_that_execve_refuses() {
         let mut config = bundle::minimal(&sandbox.cgroups_path(), "");
         config["process"]["args"] = json!([format!("/bin/{name}")]);
         sandbox.write(&config);
-        let out = sandbox.verb(&["run"]).run();
-        assert!(matches!(out.code, Some(1 | 255)), "{out:#?}");
-        let text = format!("{}{}", out.stdout, out.stderr).to_lowercase();
-        assert!(text.contains(&format!("/bin/{name}")) && text.contains(says), "{out:#?}");
-        sandbox.assert_clean();
+        // As runc's init says it, on the container's standard error. The log says where, and what is behind it.
+        let log = sandbox.path("log.json");
+        for flags in [&["run"][..], &["run", "--detach"]] {
+            for logged in [false, true] {
+                let command = sandbox.cntr(&[]);
+                let command =
+                    if logged { command.arg("--log").arg(&log).args(&["--log-format", "json"]) } else { command };
+                let out = command.args(flags).arg(&sandbox.id).run();
+                assert_eq!((out.code, out.stdout.as_str()), (Some(255), ""), "{out:#?}");
+                assert_eq!(out.stderr, format!("exec /bin/{name}: {says}\n"), "{out:#?}");
+                sandbox.assert_clean();
+            }
+        }
+        let logged = read(&log);
+        for line in logged.lines() {
+            let entry: Value = serde_json::from_str(line).unwrap();
+            assert_eq!((&entry["level"], &entry["at"]), (&json!("error"), &json!("process.args[0]")), "{entry}");
+            assert!(entry["msg"].as_str().unwrap().starts_with("runc run failed: "), "{entry}");
+        }
+        assert_eq!(logged.lines().count(), 2, "{logged}");
     }
 }
 
