@@ -133,14 +133,15 @@ pub(super) fn console_size(c: &Ctx<'_>, out: &mut Problems) {
     }
 }
 
-/// What is asked for and absent is refused: the container would run with fewer bounds than its config promises. The texts
-/// are runc's.
+/// Without SELinux a label is refused, in runc's words: the container would have fewer bounds than its config promises. Without
+/// AppArmor a profile is a warning, as with crun: runtime-tools' `linux_process_apparmor_profile` wants such a container to
+/// run, and engines send no profile to such a machine.
 pub(super) fn security_modules(c: &Ctx<'_>, out: &mut Problems) {
     let Some(process) = c.process() else { return };
     let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
     if given(process.apparmor_profile()) && c.host.apparmor == Some(false) {
-        let text = "apparmor failed to apply profile: apparmor: config provided but apparmor not supported";
-        out.push(Problem::error(At::field("process.apparmorProfile"), LINUX, text));
+        let text = "not applied: apparmor is disabled or not supported";
+        out.push(Problem::warning(At::field("process.apparmorProfile"), LINUX, text));
     }
     if given(process.selinux_label()) && c.host.selinux == Some(false) {
         let text = "selinux label is specified in config, but selinux is disabled or not supported";
@@ -202,7 +203,7 @@ mod tests {
         assert_eq!(
             found_on(&without, asks.clone()),
             [
-                "process.apparmorProfile: apparmor failed to apply profile: apparmor: config provided but apparmor not supported",
+                "warning: process.apparmorProfile: not applied: apparmor is disabled or not supported",
                 "process.selinuxLabel: selinux label is specified in config, but selinux is disabled or not supported",
             ]
         );

@@ -94,9 +94,7 @@ impl Planner<'_> {
     /// Labels are written through procfs. Root may mount one for the container's pid namespace; who comes into a user
     /// namespace takes the runtime's with him.
     fn host_proc(&mut self) {
-        let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
-        let labels = self.process().is_some_and(|p| given(p.apparmor_profile()) || given(p.selinux_label()));
-        if labels && (self.ns.has(NEWUSER) || self.host.user_namespace) {
+        if self.has_labels() && (self.ns.has(NEWUSER) || self.host.user_namespace) {
             self.step(At::field("process"), Op::BorrowProc);
         }
     }

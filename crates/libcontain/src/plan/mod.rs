@@ -419,8 +419,7 @@ impl<'a> Planner<'a> {
     /// Whether something is written through procfs later on, and no mount of the config serves for that.
     fn needs_own_proc(&self) -> bool {
         let sysctls = self.spec.linux().as_ref().and_then(|l| l.sysctl().as_ref()).is_some_and(|map| !map.is_empty());
-        let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
-        let labels = self.process().is_some_and(|p| given(p.apparmor_profile()) || given(p.selinux_label()));
+        let labels = self.has_labels();
         let there = |step: &Step| match &step.op {
             Op::Filesystem(fs) => fs.is_proc,
             op => *op == Op::BorrowProc,
@@ -428,13 +427,24 @@ impl<'a> Planner<'a> {
         (sysctls || labels) && !self.steps.iter().any(there)
     }
 
-    /// Holds from `execve(2)` on. An empty name is none; `unconfined` is a name as any other.
+    /// An empty name is none; `unconfined` is a name as any other. Without AppArmor nobody takes it, and check warns.
+    fn apparmor_profile(&self) -> Option<&'a str> {
+        let profile = self.process()?.apparmor_profile().as_deref()?;
+        (!profile.is_empty() && self.host.apparmor != Some(false)).then_some(profile)
+    }
+
+    /// Holds from `execve(2)` on.
     fn apparmor(&mut self) {
-        let profile = self.process().and_then(|p| p.apparmor_profile().as_deref());
-        let Some(profile) = profile.filter(|profile| !profile.is_empty()) else { return };
+        let Some(profile) = self.apparmor_profile() else { return };
         let at = At::field("process.apparmorProfile");
         let command = self.text(at, format!("exec {profile}"));
         self.step(at, Op::AppArmor(command));
+    }
+
+    /// Whether something is written to `attr/`.
+    fn has_labels(&self) -> bool {
+        let label = self.process().and_then(|p| p.selinux_label().as_ref()).is_some_and(|label| !label.is_empty());
+        label || self.apparmor_profile().is_some()
     }
 
     fn selinux_label(&mut self) -> Option<CString> {
