@@ -18,8 +18,8 @@ die() {
 image_packages() {
     case $1 in
     base) cat "$vm/packages" ;;
-    engines) cat "$vm/packages" "$vm/packages.engines" ;;
-    *) die "no such image: $1 (base or engines)" ;;
+    engines | suite) cat "$vm/packages" "$vm/packages.$1" ;;
+    *) die "no such image: $1 (base, engines or suite)" ;;
     esac
 }
 

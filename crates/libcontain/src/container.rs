@@ -177,8 +177,9 @@ impl Container {
         let planned = !self.record.cgroup_paths.is_empty();
         self.record.cgroup_paths.retain(|_, path| cgroup.has(path));
         if planned && self.record.cgroup_paths.is_empty() && !self.record.has_private_pid_namespace() {
+            // The last sentence is runc's.
             let text = "a rootless container with no cgroup and no private pid namespace: what its first process leaves \
-                        behind cannot be found and killed";
+                        behind cannot be found and killed. Such configuration is strongly discouraged";
             self.warn(&[Problem::warning(At::field("linux.namespaces"), "", text)]);
         }
     }

@@ -80,6 +80,12 @@ impl Wording<'_> {
                 let hint = "the limit of processes of the cgroup, or of the user, is reached";
                 Error::new(Kind::Os, format!("{at}: {}: {} ({hint})", step.op, said(failure)))
             }
+            Op::Fork { cgroup: Some(_), .. } if failure.errno == libc::EBUSY => {
+                // Callers look for runc's words: "adding pid N to cgroups". There is no pid yet.
+                let hint = "it has given its controllers to those below it";
+                let text = format!("error adding pid of a new process to cgroups: {at}: {} ({hint})", said(failure));
+                Error::new(Kind::Os, text)
+            }
             Op::SetNs(slot, kinds) => {
                 let (what, hint) = (self.joined(*slot, *kinds), self.join_hint(*slot, failure.errno));
                 Error::new(Kind::Os, format!("{at}{what}: {}{hint}", said(failure)))

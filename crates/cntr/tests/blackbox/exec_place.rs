@@ -320,6 +320,11 @@ fn init_has_moved_on_v2() {
     assert!(has_controllers || !crate::support::pure_v2(), "{of_init}");
     // without controllers there both places are as good
     assert!(inside == "0::/init" || (!has_controllers && inside == "0::/"), "{inside} {has_controllers}");
+    if has_controllers {
+        // who names the cgroup gets no other
+        let busy = "error adding pid of a new process to cgroups: linux.cgroupsPath: clone3: device or resource busy";
+        refused(&shell(&sandbox, &["--cgroup", "/"], "true").run(), busy);
+    }
     ended(&sandbox);
 }
 
