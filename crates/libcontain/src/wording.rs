@@ -76,16 +76,7 @@ impl Wording<'_> {
                 Error::new(Kind::Exec, format!("{at}: {text}")).with_execve(refused(failure))
             }
             Op::Hook(hook) => self.hook_error(hook, failure),
-            Op::Fork { .. } if failure.errno == libc::EAGAIN => {
-                let hint = "the limit of processes of the cgroup, or of the user, is reached";
-                Error::new(Kind::Os, format!("{at}: {}: {} ({hint})", step.op, said(failure)))
-            }
-            Op::Fork { cgroup: Some(_), .. } if failure.errno == libc::EBUSY => {
-                // Callers look for runc's words: "adding pid N to cgroups". There is no pid yet.
-                let hint = "it has given its controllers to those below it";
-                let text = format!("error adding pid of a new process to cgroups: {at}: {} ({hint})", said(failure));
-                Error::new(Kind::Os, text)
-            }
+            Op::Fork { cgroup, .. } => fork_error(at, &step.op, cgroup.is_some(), failure),
             Op::SetNs(slot, kinds) => {
                 let (what, hint) = (self.joined(*slot, *kinds), self.join_hint(*slot, failure.errno));
                 Error::new(Kind::Os, format!("{at}{what}: {}{hint}", said(failure)))
@@ -133,6 +124,22 @@ impl Wording<'_> {
 }
 
 /// `mount_setattr: invalid argument`, with what the kernel had to say.
+fn fork_error(at: At, op: &Op, into_cgroup: bool, failure: &Failure) -> Error {
+    let said = said(failure);
+    let text = match failure.errno {
+        libc::EAGAIN => {
+            format!("{at}: {op}: {said} (the limit of processes of the cgroup, or of the user, is reached)")
+        }
+        // Callers look for runc's words: "adding pid N to cgroups". There is no pid yet.
+        libc::EBUSY if into_cgroup => {
+            let hint = "it has given its controllers to those below it";
+            format!("error adding pid of a new process to cgroups: {at}: {said} ({hint})")
+        }
+        _ => format!("{}: {at}: {said}", op.frame()),
+    };
+    Error::new(Kind::Os, text)
+}
+
 pub(crate) fn said(failure: &Failure) -> String {
     let errno = errno_text(failure.errno);
     match (failure.call.as_str(), failure.note.as_str()) {
