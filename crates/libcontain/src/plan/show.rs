@@ -99,6 +99,9 @@ impl fmt::Display for Plan {
                 UsersFrom::Path(path) => writeln!(f, "of {}", text(path))?,
             }
         }
+        if self.locks_trees {
+            writeln!(f, "needs   {:<36} host mounts are copied with their flags locked", "linux.namespaces")?;
+        }
         for (i, need) in self.needs.iter().enumerate() {
             writeln!(f, "need {i:>2} {:<36} {}", need.at.to_string(), need.what)?;
         }

@@ -189,6 +189,8 @@ fn a_user_namespace() {
         // the limits of a user namespace: no such devices, no overlay on a directory of the host's root
         ("/linux/devices", json!([{ "path": "/dev/pipe", "type": "p" }])),
         ("/process/args/2", json!(SCRIPT.replace("test -c /dev/own", "true"))),
+        // access times of the host's mounts are locked
+        ("/mounts/7/options", json!(["rbind", "ro", "nosuid", "atime", "rprivate"])),
         ("/mounts/12", json!({ "destination": "/mnt", "type": "tmpfs", "source": "tmpfs" })),
     ] {
         set(&mut config, pointer, value);
