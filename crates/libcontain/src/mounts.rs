@@ -30,8 +30,12 @@ const MS_REC: u64 = 0x4000;
 const PERMISSIONS: u32 = 0o7777;
 const SET_IDS: u32 = 0o6000;
 
-fn open_tree(stage: &mut Stage<'_>, tree: &Tree) -> Result<Fd> {
+pub(crate) fn open_tree(stage: &mut Stage<'_>, tree: &Tree) -> Result<Fd> {
     match tree {
+        Tree::Inside { path, recursive, .. } => {
+            let found = stage.open(path, OFlags::PATH).map_err(|fault| Fault { call: "open_tree", ..fault })?;
+            clone_of(stage, found, *recursive)
+        }
         Tree::Slot(slot) => Ok(stage.take(*slot)),
         Tree::Path { path, recursive } => {
             let tree = clone_tree(rustix::fs::CWD, path, *recursive)?;
@@ -94,6 +98,11 @@ pub(crate) fn attach_root(stage: &mut Stage<'_>, on: &CStr, tree: &Tree, inherit
 
 pub(crate) fn bind(stage: &mut Stage<'_>, bind: &Bind) -> Result<()> {
     let tree = open_tree(stage, &bind.tree)?;
+    bind_tree(stage, bind, tree)
+}
+
+/// The rest, once there is the copy.
+pub(crate) fn bind_tree(stage: &mut Stage<'_>, bind: &Bind, tree: Fd) -> Result<()> {
     set_propagation(tree, bind.inherit)?;
     own_attributes(tree, bind.set, bind.clear, bind.drop)?;
     let attr = MountAttr { set: bind.tree_set, clear: bind.tree_clear, ..MountAttr::default() };

@@ -10,11 +10,28 @@ use super::mount_options::{Options, attr};
 use super::rootfs::{clean, is_path, may_cover};
 use super::{Bind, Mapped, Op, Open, Planner, Tree};
 use crate::error::At;
+use crate::kernel::Call;
 
 /// Flags that a bind remount sets exactly. (Those about access times are kept: [`Options::of_bind`].)
 pub(super) const REMOUNT: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC | attr::NOSYMFOLLOW;
 
 impl Planner<'_> {
+    /// The mounts of the config. A destination that begins with the path of the rootfs is taken for the path inside it, as in
+    /// runc: configs were written like that before there was a specification.
+    pub(super) fn mounts(&self) -> Vec<Mount> {
+        let mut mounts = self.spec.mounts().clone().unwrap_or_default();
+        for mount in &mut mounts {
+            if let Some(inside) = self.inside_rootfs(mount.destination().as_os_str().as_bytes()) {
+                mount.set_destination(OsStr::from_bytes(&inside).into());
+            }
+        }
+        mounts
+    }
+
+    fn inside_rootfs(&self, path: &[u8]) -> Option<Vec<u8>> {
+        inside(self.absolute_root().as_os_str().as_bytes(), path)
+    }
+
     /// A host tree.
     pub(super) fn tree(&mut self, at: At, path: CString, recursive: bool) -> Tree {
         if self.opens_in_parent() {
@@ -38,9 +55,18 @@ impl Planner<'_> {
         };
         let path = self.text(at, self.request.bundle.join(source).into_os_string().into_encoded_bytes());
         let recursive = options.recursive || mount.typ().as_deref() == Some("rbind");
-        let tree = match mapped {
-            Some(mapped) => Tree::Slot(self.need(at, Open::MappedTree { path: path.clone(), recursive, mapped })),
-            None => self.tree(at, path.clone(), recursive),
+        let inside = self.inside_rootfs(path.as_bytes());
+        let tree = match (inside, mapped) {
+            (Some(inside), mapped) => {
+                if mapped.is_some() {
+                    self.needs_calls(at, [Call::PidfdGetfd]);
+                }
+                Tree::Inside { path: self.text(at, inside), recursive, mapped }
+            }
+            (None, Some(mapped)) => {
+                Tree::Slot(self.need(at, Open::MappedTree { path: path.clone(), recursive, mapped }))
+            }
+            (None, None) => self.tree(at, path.clone(), recursive),
         };
         let inherit = inherited(&tree, inherit);
         let source = path;
@@ -72,10 +98,44 @@ impl Planner<'_> {
 }
 
 /// What the parent has copied belongs to peer groups of the host. What init itself copies has the propagation of its mount
-/// namespace already.
+/// namespace, or of the mount inside the rootfs, already.
 pub(super) fn inherited(tree: &Tree, propagation: u64) -> u64 {
     match tree {
         Tree::Slot(_) => propagation,
-        Tree::Path { .. } => 0,
+        Tree::Path { .. } | Tree::Inside { .. } => 0,
+    }
+}
+
+/// The part of a host path that is inside the rootfs, if by its words it leads there.
+fn inside(root: &[u8], path: &[u8]) -> Option<Vec<u8>> {
+    let [root, path] = [root, path].map(|path| clean(Path::new(OsStr::from_bytes(path))));
+    match path.strip_prefix(root.as_slice())? {
+        // The host's root is the container's: there a path means the same in both.
+        _ if root == b"/" => None,
+        b"" => Some(b"/".to_vec()),
+        inside => inside.starts_with(b"/").then(|| inside.to_vec()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_that_lead_into_the_rootfs() {
+        for (root, path, expected) in [
+            ("/b/rootfs", "/b/rootfs/etc/x", Some("/etc/x")),
+            ("/b/rootfs/", "/b//./rootfs/mnt/../etc", Some("/etc")),
+            ("/b/rootfs", "/b/rootfs", Some("/")),
+            ("/b/rootfs", "/b/rootfs2/x", None),
+            ("/b/rootfs", "/b/rootfs/../x", None),
+            ("/b/rootfs", "/b", None),
+            ("/b/rootfs", "/etc/b/rootfs/x", None),
+            ("/", "/etc", None),
+            ("/b/..", "/etc", None),
+        ] {
+            let found = inside(root.as_bytes(), path.as_bytes());
+            assert_eq!(found.as_deref(), expected.map(str::as_bytes), "{path} in {root}");
+        }
     }
 }

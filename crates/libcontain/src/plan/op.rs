@@ -136,6 +136,15 @@ pub enum Tree {
         /// With the mounts below it.
         recursive: bool,
     },
+    /// Cloned by init inside the container's root, where it may lie on what an earlier step has mounted.
+    Inside {
+        /// Path inside the rootfs, resolved as if that were "/".
+        path: CString,
+        /// With the mounts below it.
+        recursive: bool,
+        /// The parent maps its ids before it is used.
+        mapped: Option<Mapped>,
+    },
 }
 
 /// A `tasks` file of a v1 hierarchy, or v2's `cgroup.procs`.

@@ -100,7 +100,7 @@ impl Planner<'_> {
         let of_root = inherited(&tree, base);
         self.step(at, Op::AttachRoot { on, tree, inherit: of_root });
         let inherit = if shared { 0 } else { base };
-        let mounts: Vec<Mount> = self.spec.mounts().iter().flatten().cloned().collect();
+        let mounts = self.mounts();
         for (i, mount) in mounts.iter().enumerate() {
             self.mount(i, mount, inherit);
         }
@@ -285,7 +285,8 @@ impl Planner<'_> {
     fn binds_above(&self, target: &CStr) -> bool {
         let target = clean(Path::new(OsStr::from_bytes(target.to_bytes())));
         let target = Path::new(OsStr::from_bytes(&target));
-        let mut binds = self.spec.mounts().iter().flatten().filter(|mount| is_bind(mount));
+        let mounts = self.mounts();
+        let mut binds = mounts.iter().filter(|mount| is_bind(mount));
         binds.any(|bind| target.starts_with(OsStr::from_bytes(&clean(bind.destination()))))
     }
 
@@ -393,7 +394,7 @@ impl Planner<'_> {
                 self.step(at, Op::MakeCwd(cwd));
             }
         }
-        for (i, mount) in self.spec.mounts().iter().flatten().enumerate() {
+        for (i, mount) in self.mounts().iter().enumerate() {
             self.late_readonly(i, mount);
         }
         if own_mounts && self.spec.root().as_ref().and_then(|r| r.readonly()).unwrap_or(false) {

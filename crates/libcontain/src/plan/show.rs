@@ -389,6 +389,10 @@ impl fmt::Display for Shows<'_> {
         match self.0 {
             Tree::Slot(slot) => write!(f, "need {}", slot.0),
             Tree::Path { path, recursive } => write!(f, "{} {}", tree_word(*recursive), text(path)),
+            Tree::Inside { path, recursive, mapped } => {
+                write!(f, "{} {} of the container", tree_word(*recursive), text(path))?;
+                mapped.map_or(Ok(()), |mapped| write!(f, " with ids of {}", mapped.users))
+            }
         }
     }
 }

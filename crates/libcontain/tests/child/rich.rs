@@ -74,6 +74,9 @@ fn mounts(world: &World) -> Vec<Value> {
         json!({ "destination": "/mapped", "type": "bind", "source": world.path("bound"), "options": ["rbind", "ridmap"],
             "uidMappings": map, "gidMappings": map }),
         json!({ "destination": "/filled", "type": "tmpfs", "source": "t", "options": ["noexec"], "uidMappings": map, "gidMappings": map }),
+        json!({ "destination": world.rootfs().join("inside"), "type": "bind", "source": "rootfs/bound", "options": ["bind"] }),
+        json!({ "destination": "/inside-mapped", "type": "bind", "source": "rootfs/opt", "options": ["rbind"],
+            "uidMappings": map, "gidMappings": map }),
     ]
 }
 
