@@ -16,6 +16,11 @@ pub fn judge(data: &[u8]) {
     assert_eq!(parsed, parse(&options));
     consistent(&parsed);
     consistent(&parsed.clone().of_one_mount());
+    let bound = parsed.clone().of_bind();
+    consistent(&bound);
+    // All of the flags about access times, or none.
+    let times = attr::ATIME | attr::NODIRATIME;
+    assert!([0, times].contains(&((bound.set | bound.clear) & times)), "{bound:x?}");
     data_is_kept(&options, &parsed, &words);
     last_word_decides(&options, &parsed);
 }

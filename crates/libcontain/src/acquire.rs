@@ -9,6 +9,7 @@ use rustix::fs::{Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::error::{At, Error, Kind, errno_text};
+use crate::locked::Mounts;
 use crate::plan::cgroup::Dir;
 use crate::plan::{self, Need, Open, Plan};
 use crate::state::StateDir;
@@ -27,7 +28,20 @@ pub(crate) struct Given<'a> {
 /// Opens what the plan needs. Everything is close-on-exec.
 pub(crate) fn acquire(plan: &Plan, given: &Given<'_>) -> Result<Vec<OwnedFd>, Error> {
     let users: Vec<OwnedFd> = plan.users.iter().map(idmapped::open_users).collect::<Result<_, _>>()?;
-    plan.needs.iter().map(|need| acquire_one(plan, given, need, &users)).collect()
+    let mut trees = if plan.locks_trees { locked_trees(plan, given, &users)? } else { vec![] }.into_iter();
+    plan.needs
+        .iter()
+        .map(|need| match trees.next().flatten() {
+            Some(tree) => Ok(tree),
+            None => acquire_one(plan, given, need, &users),
+        })
+        .collect()
+}
+
+/// In the place of each tree of the host's mounts a copy with its flags locked.
+fn locked_trees(plan: &Plan, given: &Given<'_>, users: &[OwnedFd]) -> Result<Vec<Option<OwnedFd>>, Error> {
+    let one = |need: &Need| need.what.is_tree().then(|| acquire_one(plan, given, need, users)).transpose();
+    Mounts::of_a_user_namespace()?.within(|| plan.needs.iter().map(one).collect())
 }
 
 fn acquire_one(plan: &Plan, given: &Given<'_>, need: &Need, users: &[OwnedFd]) -> Result<OwnedFd, Error> {
@@ -38,12 +52,12 @@ fn acquire_one(plan: &Plan, given: &Given<'_>, need: &Need, users: &[OwnedFd]) -
         Open::Tree { path, recursive } => open_tree(need, path, *recursive),
         Open::MappedTree { path, recursive, mapped } => {
             let tree = open_tree(need, path, *recursive)?;
-            idmapped::map(&tree, path, need.at, *mapped, users).map(|()| tree)
+            idmapped::map(&tree, path, need.at, *mapped, users.get(mapped.users)).map(|()| tree)
         }
         Open::Filesystem { source, fstype, data, attr, mapped } => {
             let mount = idmapped::filesystem(need.at, fstype, source, data, *attr)?;
             if let Some(mapped) = mapped {
-                idmapped::map(&mount, source, need.at, *mapped, users)?;
+                idmapped::map(&mount, source, need.at, *mapped, users.get(mapped.users))?;
             }
             Ok(mount)
         }

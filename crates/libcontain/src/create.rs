@@ -3,7 +3,7 @@
 //! Crash-only: what will exist is written down before it does, so that `delete --force` can remove what a killed
 //! `create` left. An error here removes everything at once, through the same door ([`Container::destroy`]).
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -17,7 +17,7 @@ use crate::container::Container;
 use crate::error::{At, Error, Kind, errno_text};
 use crate::fault::Fault;
 use crate::netdev::Transfer;
-use crate::plan::{Op, Plan, Step};
+use crate::plan::{Bind, Op, Plan, Step, Tree};
 use crate::rdt::Found;
 use crate::report::Event;
 use crate::runtime::{CreateOptions, Id};
@@ -25,7 +25,7 @@ use crate::spawn::{Init, Launch, spawn};
 use crate::state::{self, Record, StateDir};
 use crate::systemd::{Place, Systemd};
 use crate::wording::Wording;
-use crate::{agent, handover, hooks, idmaps, rdt, sys};
+use crate::{agent, handover, hooks, idmapped, idmaps, rdt, sys};
 
 mod unit;
 
@@ -205,6 +205,10 @@ impl Making<'_> {
                     self.runtime_hooks(container)?;
                     container.go();
                 }
+                Event::Tree { step, number } => {
+                    self.map_tree(container, step, number).map_err(|e| e.within(INIT_FRAME))?;
+                    container.go();
+                }
                 Event::Listener(number) => {
                     if let (Some(agent), Some(init)) = (&self.agent, container.init()) {
                         agent.hand_over(init, "creating", container, number)?;
@@ -221,6 +225,21 @@ impl Making<'_> {
 
     fn wording<'a>(&'a self, fds: &'a [OwnedFd]) -> Wording<'a> {
         Wording { plan: self.plan, spec: self.bundle.spec(), bundle: self.bundle.dir(), fds, frame: INIT_FRAME }
+    }
+
+    /// Maps the ids of a tree that init has copied, in its own mount namespace.
+    fn map_tree(&self, container: &Container, step: usize, number: RawFd) -> Result<(), Error> {
+        let (Some(step), Some(init)) = (self.plan.steps.get(step), container.init()) else { return Ok(()) };
+        let Op::Bind(Bind { source, tree: Tree::Inside { mapped: Some(mapped), .. }, .. }) = &step.op else {
+            return Ok(());
+        };
+        let named = |e: Error| e.within(step.op.frame());
+        let tree = init.copy_fd(number).map_err(|fault| {
+            let text = format!("{}: taking the tree to map its ids: {}", step.at, fault.call);
+            named(Error::os(text, Errno::from_raw_os_error(fault.errno)).with_at(step.at))
+        })?;
+        let users = self.plan.users.get(mapped.users).map(idmapped::open_users).transpose().map_err(named)?;
+        idmapped::map(&tree, source, step.at, *mapped, users.as_ref()).map_err(named)
     }
 
     fn move_devices(&mut self, container: &Container) -> Result<(), Error> {

@@ -344,7 +344,7 @@ impl Joining<'_> {
                 Event::Failed(failure) => return Err(wording.describe(&failure)),
                 Event::Closed if ready => return Ok(()),
                 Event::Closed => return Err(self.died(process)),
-                Event::Cgroup | Event::Network | Event::Hooks | Event::Executes => {}
+                Event::Cgroup | Event::Network | Event::Hooks | Event::Tree { .. } | Event::Executes => {}
             }
             process.go();
         }

@@ -7,7 +7,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
-use rustix::process::{WaitId, WaitIdOptions};
 
 use crate::error::{At, Error, Kind, errno_text};
 use crate::fault::Fault;
@@ -40,9 +39,7 @@ fn make_users(at: At, uid: &str, gid: &str) -> Result<OwnedFd, Error> {
     let made = idmaps::into_file(at, pid, "gid_map", gid)
         .and_then(|()| idmaps::into_file(at, pid, "uid_map", uid))
         .and_then(|()| open(at, Path::new(&format!("/proc/{pid}/ns/user"))));
-    let wall = WaitIdOptions::from_bits_retain(libc::__WALL.unsigned_abs());
-    let wait = || rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED | wall);
-    rustix::io::retry_on_intr(wait).map_err(failed)?;
+    sys::wait_for_short_process(pidfd.as_fd()).map_err(failed)?;
     made
 }
 
@@ -51,10 +48,16 @@ fn open(at: At, path: &Path) -> Result<OwnedFd, Error> {
     opened.map_err(|e| Error::os(format_args!("{at}: open {}", path.display()), e).with_at(at))
 }
 
-/// Maps the ids of a detached mount, which is called `source`.
-pub(crate) fn map(mount: &OwnedFd, source: &CStr, at: At, mapped: Mapped, users: &[OwnedFd]) -> Result<(), Error> {
+/// Maps the ids of a detached mount, which is called `source`, as this user namespace has it.
+pub(crate) fn map(
+    mount: &OwnedFd,
+    source: &CStr,
+    at: At,
+    mapped: Mapped,
+    users: Option<&OwnedFd>,
+) -> Result<(), Error> {
     // No descriptor has the largest number.
-    let userns_fd = users.get(mapped.users).map_or(u64::MAX, |fd| u64::from(fd.as_raw_fd().unsigned_abs()));
+    let userns_fd = users.map_or(u64::MAX, |fd| u64::from(fd.as_raw_fd().unsigned_abs()));
     let attr = MountAttr { set: sys::MOUNT_ATTR_IDMAP, userns_fd, ..MountAttr::default() };
     sys::mount_setattr(mount.as_fd(), mapped.recursive, &attr).map_err(|errno| {
         let hint = match errno {

@@ -63,6 +63,7 @@ mod idmapped;
 mod idmaps;
 pub mod kernel;
 mod lock;
+mod locked;
 mod mounts;
 mod netdev;
 pub mod plan;

@@ -30,8 +30,12 @@ const MS_REC: u64 = 0x4000;
 const PERMISSIONS: u32 = 0o7777;
 const SET_IDS: u32 = 0o6000;
 
-fn open_tree(stage: &mut Stage<'_>, tree: &Tree) -> Result<Fd> {
+pub(crate) fn open_tree(stage: &mut Stage<'_>, tree: &Tree) -> Result<Fd> {
     match tree {
+        Tree::Inside { path, recursive, .. } => {
+            let found = stage.open(path, OFlags::PATH).map_err(|fault| Fault { call: "open_tree", ..fault })?;
+            clone_of(stage, found, *recursive)
+        }
         Tree::Slot(slot) => Ok(stage.take(*slot)),
         Tree::Path { path, recursive } => {
             let tree = clone_tree(rustix::fs::CWD, path, *recursive)?;
@@ -94,6 +98,11 @@ pub(crate) fn attach_root(stage: &mut Stage<'_>, on: &CStr, tree: &Tree, inherit
 
 pub(crate) fn bind(stage: &mut Stage<'_>, bind: &Bind) -> Result<()> {
     let tree = open_tree(stage, &bind.tree)?;
+    bind_tree(stage, bind, tree)
+}
+
+/// The rest, once there is the copy.
+pub(crate) fn bind_tree(stage: &mut Stage<'_>, bind: &Bind, tree: Fd) -> Result<()> {
     set_propagation(tree, bind.inherit)?;
     own_attributes(tree, bind.set, bind.clear, bind.drop)?;
     let attr = MountAttr { set: bind.tree_set, clear: bind.tree_clear, ..MountAttr::default() };
@@ -127,29 +136,38 @@ fn own_attributes(mount: Fd, set: u64, clear: u64, drop: u64) -> Result<()> {
     match set_attributes(mount, false, attr) {
         // Flags that a user namespace holds locked stay, unless the config cleared them by name.
         Err(fault) if fault.is(Errno::PERM) && drop != 0 => {
-            let attr = MountAttr { clear, ..attr };
+            let attr = MountAttr { clear: clear | drop & !lockable(mount)?, ..attr };
             set_attributes(mount, false, attr).map_err(|fault| locked(fault, mount, attr))
         }
         result => result.map_err(|fault| locked(fault, mount, attr)),
     }
 }
 
+/// Flags that a user namespace may hold locked, as statvfs(2) and as mount_setattr(2) have them.
+const LOCKABLE: [(StatVfsMountFlags, MountAttrFlags, &[u8]); 4] = [
+    (StatVfsMountFlags::RDONLY, MountAttrFlags::MOUNT_ATTR_RDONLY, b" ro"),
+    (StatVfsMountFlags::NODEV, MountAttrFlags::MOUNT_ATTR_NODEV, b" nodev"),
+    (StatVfsMountFlags::NOSUID, MountAttrFlags::MOUNT_ATTR_NOSUID, b" nosuid"),
+    (StatVfsMountFlags::NOEXEC, MountAttrFlags::MOUNT_ATTR_NOEXEC, b" noexec"),
+];
+
+/// Those that a mount has, as `MOUNT_ATTR_*`.
+fn lockable(mount: Fd) -> Result<u64> {
+    let found = call("fstatvfs", rustix::fs::fstatvfs(mount))?.f_flag;
+    let has = LOCKABLE.iter().filter(|(flag, ..)| found.contains(*flag));
+    Ok(has.fold(0, |bits, (_, attr, _)| bits | u64::from(attr.bits())))
+}
+
 /// Says which flags a user namespace may not clear (mount_namespaces(7)), in runc's words. Of mounts below, the one on top
 /// is looked at.
 fn locked(fault: Fault, mount: Fd, attr: MountAttr) -> Fault {
-    const LOCKED: [(StatVfsMountFlags, MountAttrFlags, &[u8]); 4] = [
-        (StatVfsMountFlags::RDONLY, MountAttrFlags::MOUNT_ATTR_RDONLY, b" ro"),
-        (StatVfsMountFlags::NODEV, MountAttrFlags::MOUNT_ATTR_NODEV, b" nodev"),
-        (StatVfsMountFlags::NOSUID, MountAttrFlags::MOUNT_ATTR_NOSUID, b" nosuid"),
-        (StatVfsMountFlags::NOEXEC, MountAttrFlags::MOUNT_ATTR_NOEXEC, b" noexec"),
-    ];
     let Ok(found) = rustix::fs::fstatvfs(mount) else { return fault };
     if !fault.is(Errno::PERM) {
         return fault;
     }
     let mut text = Buffer::new();
     let clears = |bits: MountAttrFlags| attr.clear & u64::from(bits.bits()) != 0;
-    let mut names = LOCKED.iter().filter(|(flag, bits, _)| found.f_flag.contains(*flag) && clears(*bits));
+    let mut names = LOCKABLE.iter().filter(|(flag, bits, _)| found.f_flag.contains(*flag) && clears(*bits));
     let pushed =
         text.push(b"cannot clear locked flags").and_then(|()| names.try_for_each(|(.., name)| text.push(name)));
     if pushed.is_ok() && text.as_bytes() != b"cannot clear locked flags" {

@@ -16,6 +16,7 @@ pub(crate) const KIND_READY: u8 = 3;
 pub(crate) const KIND_FAILED: u8 = 4;
 pub(crate) const KIND_EXECUTES: u8 = 5;
 pub(crate) const KIND_LISTENER: u8 = 6;
+pub(crate) const KIND_TREE: u8 = 7;
 
 /// Which gate a `Gate` report is about.
 pub(crate) const GATE_HOOKS: u32 = 0;
@@ -31,6 +32,8 @@ pub(crate) enum Event {
     Network,
     /// It waits for the runtime-namespace hooks.
     Hooks,
+    /// Of the tree that this step binds the ids are to be mapped; it has this number in the child.
+    Tree { step: usize, number: RawFd },
     /// The seccomp listener has this number in the child.
     Listener(RawFd),
     /// Everything is set up.
@@ -59,6 +62,10 @@ pub(crate) fn decode(report: &[u8]) -> Event {
         Some(KIND_GATE) if number(report, 4) == GATE_NETWORK => Event::Network,
         Some(KIND_GATE) if number(report, 4) == GATE_CGROUP => Event::Cgroup,
         Some(KIND_GATE) => Event::Hooks,
+        Some(KIND_TREE) => Event::Tree {
+            step: usize::try_from(number(report, 4)).unwrap_or(usize::MAX),
+            number: RawFd::try_from(number(report, 8)).unwrap_or(-1),
+        },
         Some(KIND_LISTENER) => Event::Listener(RawFd::try_from(number(report, 4)).unwrap_or(-1)),
         Some(KIND_READY) => Event::Ready,
         Some(KIND_EXECUTES) => Event::Executes,
@@ -108,6 +115,8 @@ mod tests {
         assert_eq!((failure.step, failure.errno), (Some(7), libc::EINVAL));
         assert_eq!((failure.call.as_str(), failure.note.len()), ("mount_setattr", NOTE));
         assert_eq!(decode(&[]), Event::Closed);
+        let tree = Fault { errno: 9, ..Fault::plain(b"") };
+        assert_eq!(decode(&encode(KIND_TREE, 7, &tree)), Event::Tree { step: 7, number: 9 });
         let Event::Failed(early) = decode(&encode(KIND_FAILED, u32::MAX, &fault)) else { panic!("not a failure") };
         assert_eq!(early.step, None);
     }

@@ -35,15 +35,15 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, WaitOpti
 use crate::apply::{apply, die_with_parent};
 use crate::fault::{Fault, Result, call};
 use crate::plan::seccomp::Filter;
-use crate::plan::{ContainerHook, Gate, Image, Op, Plan, Slot};
+use crate::plan::{Bind, ContainerHook, Gate, Image, Op, Plan, Slot, Tree};
 use crate::report::{
     Event, GATE_CGROUP, GATE_HOOKS, GATE_NETWORK, KIND_EXECUTES, KIND_FAILED, KIND_GATE, KIND_LISTENER, KIND_PID,
-    KIND_READY, REPORT, decode, encode, number,
+    KIND_READY, KIND_TREE, REPORT, decode, encode, number,
 };
 use crate::root::{Buffer, open_same_mount};
 use crate::stage::Stage;
 use crate::sys::{self, CloneArgs};
-use crate::{ending, wait};
+use crate::{ending, mounts, wait};
 
 const GO: [u8; 1] = [b'g'];
 
@@ -221,6 +221,8 @@ struct Child<'a> {
     first_own: u32,
     images: Vec<Pointers>,
     signal_mask: u64,
+    /// Of the step that is being done.
+    number: u32,
     /// The caller's umask.
     umask: Mode,
     /// Which candidate of the program's image was found.
@@ -243,6 +245,7 @@ impl<'a> Child<'a> {
             first_own: launch.plan.spawn.preserve_fds.saturating_add(3),
             images: launch.plan.images.iter().map(Pointers::new).collect(),
             signal_mask: launch.signal_mask,
+            number: 0,
             umask: Mode::empty(),
             program: 0,
             home: Buffer::new(),
@@ -257,6 +260,7 @@ impl<'a> Child<'a> {
         }
         let plan = self.plan;
         for (number, step) in (0u32..).zip(&plan.steps) {
+            self.number = number;
             if let Err(fault) = self.stage.sweep_if_due(self.first_own).and_then(|()| self.step(&step.op)) {
                 self.fail(number, &fault);
             }
@@ -296,6 +300,7 @@ impl<'a> Child<'a> {
             Op::Gate(Gate::Network) => self.wait_at(GATE_NETWORK),
             Op::Gate(Gate::Hooks) => self.wait_at(GATE_HOOKS),
             Op::Hook(hook) => self.hook(hook),
+            Op::Bind(bind @ Bind { tree: Tree::Inside { mapped: Some(_), .. }, .. }) => self.bind_mapped(bind),
             Op::ArmStart => {
                 let flags = OFlags::PATH | OFlags::DIRECTORY;
                 let dir = open_same_mount(self.stage.proc()?, c"thread-self/fd", flags)?;
@@ -334,13 +339,24 @@ impl<'a> Child<'a> {
         }
     }
 
+    /// `MOUNT_ATTR_IDMAP` asks for more privilege than init may have, and for a user namespace that only the parent has open.
+    fn bind_mapped(&mut self, bind: &Bind) -> Result<()> {
+        let tree = mounts::open_tree(&mut self.stage, &bind.tree)?;
+        self.say(&encode(KIND_TREE, self.number, &Fault { errno: tree.as_raw_fd(), ..Fault::plain(b"") }));
+        self.wait_for_go()?;
+        mounts::bind_tree(&mut self.stage, bind, tree)
+    }
+
     /// A child that cannot speak, because the parent is gone or a seccomp profile refuses `write`, ends: the parent would
     /// wait for its word, and it for the parent's.
-    fn report(&self, kind: u8, number: u32) {
-        let report = encode(kind, number, &Fault::plain(b""));
-        if rustix::io::write(sys::borrow(self.channel), &report).is_err() {
+    fn say(&self, report: &[u8; REPORT]) {
+        if rustix::io::write(sys::borrow(self.channel), report).is_err() {
             sys::exit(1);
         }
+    }
+
+    fn report(&self, kind: u8, number: u32) {
+        self.say(&encode(kind, number, &Fault::plain(b"")));
     }
 
     /// From the load on the agent may be asked about any call but `write`, so the number of the listener goes out by one.

@@ -108,8 +108,10 @@ impl Wording<'_> {
                 let path = self.bundle.join(path);
                 Error::new(Kind::Config, invalid_root(at, &path.display(), failure.errno))
             }
-            Op::Bind(Bind { tree: Tree::Path { path, .. }, .. }) if failure.call == "open_tree" => {
-                let text = format!("{at}.source: open {}: {}", path.to_string_lossy(), errno_text(failure.errno));
+            Op::Bind(Bind { source, tree: Tree::Path { .. } | Tree::Inside { .. }, .. })
+                if failure.call == "open_tree" =>
+            {
+                let text = format!("{at}.source: open {}: {}", source.to_string_lossy(), errno_text(failure.errno));
                 Error::new(Kind::Config, format!("{}: {text}", step.op.frame()))
             }
             Op::Filesystem(fs) if failure.note == mounts::NOT_ORDINARY => {

@@ -42,6 +42,7 @@ mod foreground;
 mod harness;
 mod hooks;
 mod idmapped;
+mod inside;
 mod joined;
 mod kernel;
 mod labels;

@@ -2,7 +2,7 @@
 //! rows of a table.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use serde_json::{Value, json};
 
@@ -54,12 +54,17 @@ const BOUND: &[(&str, &str, &str)] = &[
     ("plain", "rbind ro nosuid nodev noexec nosymfollow", "ro nosuid nodev noexec nosymfollow below:rw !below:nosuid"),
     ("plain", "rbind noatime nodiratime", "noatime nodiratime !below:noatime"),
     ("plain", "rbind strictatime", "!relatime !noatime below:relatime"),
+    ("plain", "rbind nodiratime", "nodiratime relatime"),
+    ("plain", "rbind nodiratime norelatime", "nodiratime relatime"),
     // what is named or not goes, once one word is there; access times stay, as does what is below
     ("strict", "rbind rw", "rw !nosuid !nodev !noexec !nosymfollow noatime nodiratime below:ro below:nosuid"),
     ("strict", "rbind ro dev exec suid symfollow", "ro !nosuid !nodev !noexec !nosymfollow"),
-    ("strict", "rbind relatime diratime", "relatime !noatime !nodiratime below:noatime"),
-    ("strict", "rbind atime", "relatime"),
-    ("strict", "rbind norelatime nostrictatime", "relatime"),
+    // and to take one back is to name none of them, as with mount(8)
+    ("strict", "rbind atime", "rw !nosuid noatime nodiratime"),
+    ("strict", "rbind diratime norelatime nostrictatime", "rw !nosuid noatime nodiratime"),
+    ("strict", "rbind relatime", "relatime !noatime !nodiratime below:noatime"),
+    ("strict", "rbind noatime", "noatime !nodiratime"),
+    ("strict", "rbind strictatime", "!relatime !noatime !nodiratime"),
     ("plain", "rbind rro", "ro below:ro"),
     ("strict", "rbind rrw", "rw below:rw nosuid below:nosuid"),
     ("plain", "rbind rnosuid", "nosuid below:nosuid"),
@@ -79,6 +84,20 @@ const BOUND: &[(&str, &str, &str)] = &[
     ("plain", "rbind rnosymfollow", "nosymfollow below:nosymfollow"),
     ("strict", "rbind rsymfollow", "!nosymfollow !below:nosymfollow below:ro"),
     ("strict", "rbind rw rro", "ro !nosuid below:ro below:nosuid"),
+];
+
+/// The same where flags of the source are locked: what is not named stays, and so do access times. Symlinks may be followed
+/// all the same.
+const BOUND_FOR_A_USER_NAMESPACE: &[(&str, &str, &str)] = &[
+    ("plain", "rbind", "rw relatime !nosuid below:rw"),
+    ("strict", "rbind", "ro nosuid nodev noexec noatime nodiratime nosymfollow below:ro below:nodev"),
+    ("plain", "rbind ro nosuid nodev noexec nosymfollow", "ro nosuid nodev noexec nosymfollow below:rw !below:nosuid"),
+    ("plain", "rbind relatime", "relatime"),
+    ("strict", "rbind nosuid", "ro nosuid nodev noexec !nosymfollow noatime nodiratime below:ro below:nosymfollow"),
+    ("strict", "rbind symfollow atime diratime norelatime", "ro nosuid nodev noexec !nosymfollow noatime nodiratime"),
+    ("strict", "rbind noatime nodiratime", "ro nosuid !nosymfollow noatime nodiratime"),
+    ("plain", "rbind rro rnosuid", "ro nosuid below:ro below:nosuid"),
+    ("strict", "rbind rsymfollow", "ro !nosymfollow !below:nosymfollow below:ro"),
 ];
 
 #[track_caller]
@@ -126,36 +145,95 @@ fn words_on_new_file_systems() {
     }
 }
 
+/// A sandbox with a `plain` and a `strict` mount, in a directory that is open to nobody else, and one `below` each.
+fn with_sources() -> Sandbox {
+    let sandbox = with_shared_mounts();
+    fs::create_dir(sandbox.path("closed")).unwrap();
+    let strict = "ro,nosuid,nodev,noexec,noatime,nodiratime,nosymfollow";
+    for (name, options) in [("plain", "rw"), ("strict", strict)] {
+        let dir = source(&sandbox, name);
+        fs::create_dir(&dir).unwrap();
+        within(&sandbox, &["mount", "-t", "tmpfs", "t", &dir]);
+        within(&sandbox, &["mkdir", &format!("{dir}/below")]);
+        within(&sandbox, &["touch", &format!("{dir}/below/hidden")]);
+        within(&sandbox, &["mount", "-t", "tmpfs", "-o", options, "t", &format!("{dir}/below")]);
+        within(&sandbox, &["mount", "-o", &format!("remount,bind,{options}"), &dir]);
+    }
+    fs::set_permissions(sandbox.path("closed"), fs::Permissions::from_mode(0o700)).unwrap();
+    sandbox
+}
+
+fn source(sandbox: &Sandbox, name: &str) -> String {
+    sandbox.path("closed").join(name).to_string_lossy().into_owned()
+}
+
+fn run(sandbox: &Sandbox) -> Output {
+    sandbox.verb(&["run", "--bundle", &sandbox.bundle().to_string_lossy()]).run()
+}
+
 #[test]
 fn words_on_binds() {
     if !root() {
         return;
     }
-    for user in [false, true] {
-        let sandbox = with_shared_mounts();
-        let strict = "ro,nosuid,nodev,noexec,noatime,nodiratime,nosymfollow";
-        for (name, options) in [("plain", "rw"), ("strict", strict)] {
-            let dir = sandbox.path(name).to_string_lossy().into_owned();
-            fs::create_dir(&dir).unwrap();
-            within(&sandbox, &["mount", "-t", "tmpfs", "t", &dir]);
-            within(&sandbox, &["mkdir", &format!("{dir}/below")]);
-            within(&sandbox, &["mount", "-t", "tmpfs", "-o", options, "t", &format!("{dir}/below")]);
-            within(&sandbox, &["mount", "-o", &format!("remount,bind,{options}"), &dir]);
-        }
+    for (user, rows) in [(false, BOUND), (true, BOUND_FOR_A_USER_NAMESPACE)] {
+        let sandbox = with_sources();
         let mut config = bundle::minimal(&sandbox.cgroups_path(), "cat /proc/self/mountinfo");
-        for (i, (source, options, _)) in BOUND.iter().enumerate() {
-            let source = sandbox.path(source).to_string_lossy().into_owned();
-            add(&mut config, &format!("/mnt/{i}"), "none", &source, &words(options));
+        for (i, (name, options, _)) in rows.iter().enumerate() {
+            add(&mut config, &format!("/mnt/{i}"), "none", &source(&sandbox, name), &words(options));
         }
         if user {
             in_user_namespace(&sandbox, &mut config);
         }
         sandbox.write(&config);
-        let out = sandbox.verb(&["run", "--bundle", &sandbox.bundle().to_string_lossy()]).ok();
-        for (i, (source, options, expected)) in BOUND.iter().enumerate() {
-            verify(&out, &format!("/mnt/{i}"), expected, &format!("{source} {options} user namespace: {user}"));
+        let out = run(&sandbox);
+        assert_eq!(out.code, Some(0), "{out:#?}");
+        for (i, (name, options, expected)) in rows.iter().enumerate() {
+            verify(&out, &format!("/mnt/{i}"), expected, &format!("{name} {options} user namespace: {user}"));
         }
         sandbox.assert_clean();
+    }
+}
+
+/// What the parent copies for a user namespace is no more than that may have (mount_namespaces(7)): its flags are locked
+/// against the config, and against root of the container, who can also not look below a mount that came with it.
+#[test]
+fn flags_of_the_host_are_locked_for_a_user_namespace() {
+    if !root() {
+        return;
+    }
+    let refused = |sandbox: &Sandbox, name: &str, options: &str, script: &str| {
+        let mut config = bundle::minimal(&sandbox.cgroups_path(), script);
+        add(&mut config, "/mnt", "none", &source(sandbox, name), &words(options));
+        in_user_namespace(sandbox, &mut config);
+        sandbox.write(&config);
+        let out = run(sandbox);
+        sandbox.assert_clean();
+        out
+    };
+    let sandbox = with_sources();
+    for (name, options, expected) in [
+        ("strict", "rbind rw", "cannot clear locked flags ro"),
+        ("strict", "rbind ro dev exec suid", "cannot clear locked flags nodev nosuid noexec"),
+        ("strict", "rbind rdev", "cannot clear locked flags nodev"),
+        ("strict", "rbind relatime", "cannot change locked atime flags"),
+        ("strict", "rbind noatime", "cannot change locked atime flags"),
+        ("plain", "rbind noatime", "cannot change locked atime flags"),
+        ("plain", "rbind nodiratime", "cannot change locked atime flags"),
+        ("plain", "rbind rstrictatime", "cannot change locked atime flags"),
+    ] {
+        let out = refused(&sandbox, name, options, "true");
+        let told = ["error mounting", expected, "operation not permitted"].iter().all(|t| out.stderr.contains(t));
+        assert!(out.code == Some(1) && told, "{name} {options}: {out:#?}");
+    }
+    for (attack, expected) in [
+        ("mount -o remount,bind,rw /mnt; touch /mnt/x", "touch: /mnt/x: Read-only file system"),
+        ("mount -o remount,bind,rw /mnt/below; touch /mnt/below/x", "touch: /mnt/below/x: Read-only file system"),
+        ("umount /mnt/below; ls /mnt/below/hidden", "ls: /mnt/below/hidden: No such file or directory"),
+        ("umount -l /mnt/below; ls /mnt/below/hidden", "ls: /mnt/below/hidden: No such file or directory"),
+    ] {
+        let out = refused(&sandbox, "strict", "rbind", attack);
+        assert!(out.stderr.contains(expected), "{attack}: {out:#?}");
     }
 }
 

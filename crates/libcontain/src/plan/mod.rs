@@ -7,6 +7,7 @@
 
 pub(crate) mod annotations;
 mod apart;
+mod bind;
 pub mod cgroup;
 mod clone;
 pub mod devices;
@@ -86,6 +87,8 @@ pub struct Plan {
     pub users: Vec<Users>,
     /// Descriptors that the parent opens first.
     pub needs: Vec<Need>,
+    /// The host's mounts are copied with their flags locked: a user namespace gets them that is not the runtime's.
+    pub locks_trees: bool,
     /// How init is cloned.
     pub spawn: Spawn,
     /// What init does, in order.
@@ -221,7 +224,9 @@ impl<'a> Planner<'a> {
         if self.problems.iter().any(|p| p.level == Level::Error) {
             return Err(self.problems);
         }
+        let locks_trees = self.ns.has(libc_flag::NEWUSER) && self.needs.iter().any(|need| need.what.is_tree());
         Ok(Plan {
+            locks_trees,
             users: self.users,
             needs: self.needs,
             spawn: self.spawn,

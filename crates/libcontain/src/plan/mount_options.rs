@@ -44,8 +44,10 @@ pub struct Options {
     pub remount: bool,
     /// Mount attributes to set ([`attr`]).
     pub set: u64,
-    /// Mount attributes that were cleared explicitly; all of [`attr::ATIME`] as soon as one word spoke of it.
+    /// Mount attributes that were cleared explicitly; all of [`attr::ATIME`] as soon as one word chose a value of it.
     pub clear: u64,
+    /// A word was a flag of the mount, if only one taken back: a bind then gets exactly the flags that are asked for.
+    pub exact: bool,
     /// As `set`, of the mount and of all below it (`rro`, `rnodev` ...); after `set` and `clear`.
     pub tree_set: u64,
     /// As `clear`, likewise.
@@ -73,6 +75,17 @@ impl Options {
         self.data.iter().map(word).collect::<Vec<_>>().join(",")
     }
 
+    /// The same for a mount that is there, as mount(2) remounts one: the flags about access times stay as they are, or, once
+    /// one is chosen, all are replaced. To take one back (`atime`, `diratime`) chooses nothing; `nodiratime` alone comes with
+    /// `relatime`. (mount(8) and runc have it so, and warn of it in their tests.)
+    #[must_use]
+    pub fn of_bind(self) -> Self {
+        let times = attr::ATIME | attr::NODIRATIME;
+        let chosen = self.clear & attr::ATIME != 0 || self.set & attr::NODIRATIME != 0;
+        let clear = if chosen { attr::ATIME | attr::NODIRATIME & !self.set } else { 0 };
+        Self { clear: self.clear & !times | clear, ..self }
+    }
+
     /// The same for a mount with nothing below it, where the words for the whole tree are words for the mount.
     #[must_use]
     pub fn of_one_mount(self) -> Self {
@@ -95,7 +108,7 @@ enum Change {
     Clear(u64),
     /// Sets the [`attr::ATIME`] field to a value.
     Atime(u64),
-    /// Takes back that value, leaving `relatime`.
+    /// Takes back that value: what is there stays, or, in a whole tree, `relatime` comes.
     NoAtime(u64),
 }
 
@@ -214,7 +227,16 @@ pub fn known_words() -> impl Iterator<Item = &'static str> {
 
 fn apply(out: &mut Options, effect: Effect) {
     match effect {
-        Own(change) => attributes(&mut out.set, &mut out.clear, change),
+        Own(change) => {
+            out.exact = true;
+            match change {
+                NoAtime(value) if out.set & attr::ATIME == value => {
+                    (out.set, out.clear) = (out.set & !attr::ATIME, out.clear & !attr::ATIME);
+                }
+                NoAtime(_) => {}
+                change => attributes(&mut out.set, &mut out.clear, change),
+            }
+        }
         Tree(change) => attributes(&mut out.tree_set, &mut out.tree_clear, change),
         Sb(flag) => out.sb_flags |= flag,
         NoSb(flag) => out.sb_flags &= !flag,
@@ -289,14 +311,15 @@ mod tests {
 
     #[test]
     fn each_word_does_what_its_row_says() {
-        let set = |bits| Options { set: bits, ..Options::default() };
-        let clear = |bits| Options { clear: bits, ..Options::default() };
+        let exact = || Options { exact: true, ..Options::default() };
+        let set = |bits| Options { set: bits, ..exact() };
+        let clear = |bits| Options { clear: bits, ..exact() };
         let sb = |sb_flags| Options { sb_flags, ..Options::default() };
         let propagation = |kind| Options { propagation: vec![kind], ..Options::default() };
         let table = [
             ("", Options::default()),
             ("async defaults iversion loud noiversion nolazytime nomand silent", Options::default()),
-            ("atime", clear(0x70)),
+            ("atime norelatime nostrictatime", exact()),
             ("bind", Options { bind: true, ..Options::default() }),
             ("dev", clear(4)),
             ("diratime", clear(0x80)),
@@ -306,12 +329,10 @@ mod tests {
             ("idmap ridmap", Options { idmap: Some(true), ..Options::default() }),
             ("lazytime", sb(MS_LAZYTIME)),
             ("mand", sb(MS_MANDLOCK)),
-            ("noatime", Options { set: 0x10, clear: 0x70, ..Options::default() }),
+            ("noatime", Options { set: 0x10, clear: 0x70, ..exact() }),
             ("nodev", set(4)),
             ("nodiratime", set(0x80)),
             ("noexec", set(8)),
-            ("norelatime", clear(0x70)),
-            ("nostrictatime", clear(0x70)),
             ("nosuid", set(2)),
             ("nosymfollow", set(0x20_0000)),
             ("private", propagation(1 << 18)),
@@ -326,7 +347,7 @@ mod tests {
             ("rw", clear(1)),
             ("shared", propagation(1 << 20)),
             ("slave", propagation(1 << 19)),
-            ("strictatime", Options { set: 0x20, clear: 0x70, ..Options::default() }),
+            ("strictatime", Options { set: 0x20, clear: 0x70, ..exact() }),
             ("suid", clear(2)),
             ("symfollow", clear(0x20_0000)),
             ("sync", sb(MS_SYNCHRONOUS)),
@@ -358,7 +379,7 @@ mod tests {
         for (words, tree_set, tree_clear) in table {
             assert_eq!(of(words), Options { tree_set, tree_clear, ..Options::default() }, "{words}");
         }
-        assert_eq!(of("rw rro"), Options { clear: 1, tree_set: 1, ..Options::default() }, "side by side");
+        assert_eq!(of("rw rro"), Options { clear: 1, exact: true, tree_set: 1, ..Options::default() }, "side by side");
     }
 
     #[test]
@@ -368,19 +389,24 @@ mod tests {
             ("rw ro", 1, 0, 0),
             ("nodev dev nodev", 4, 0, 0),
             ("nosuid suid noexec", 8, 2, 0),
-            ("sync async mand nomand lazytime nolazytime", 0, 0, 0),
+            ("sync async mand nomand lazytime nolazytime ro rw", 0, 1, 0),
             ("sync dirsync sync", 0, 0, MS_DIRSYNC | MS_SYNCHRONOUS),
             ("noatime strictatime", 0x20, 0x70, 0),
             ("strictatime noatime", 0x10, 0x70, 0),
             ("noatime relatime", 0, 0x70, 0),
-            ("noatime atime", 0, 0x70, 0),
+            ("noatime atime", 0, 0, 0),
+            ("relatime norelatime", 0, 0, 0),
             ("noatime nostrictatime", 0x10, 0x70, 0),
             ("noatime norelatime", 0x10, 0x70, 0),
-            ("strictatime nostrictatime", 0, 0x70, 0),
+            ("strictatime nostrictatime", 0, 0, 0),
             ("strictatime nodiratime nosuid", 0xa2, 0x70, 0),
         ];
         for (words, set, clear, sb_flags) in table {
-            assert_eq!(of(words), Options { set, clear, sb_flags, ..Options::default() }, "{words}");
+            assert_eq!(
+                of(words),
+                Options { set, clear, sb_flags, exact: sb_flags == 0, ..Options::default() },
+                "{words}"
+            );
         }
         assert_eq!(of("rshared slave").propagation, [MS_SHARED | MS_REC, MS_SLAVE]);
         assert!(of("rbind bind").recursive);
@@ -393,6 +419,28 @@ mod tests {
         for (words, set, clear) in table {
             let one = of(words).of_one_mount();
             assert_eq!((one.set, one.clear, one.tree_set, one.tree_clear), (set, clear, 0, 0), "{words}");
+        }
+    }
+
+    /// What mount(2) makes of `MS_REMOUNT|MS_BIND` with these flags (`path_mount()` in fs/namespace.c).
+    #[test]
+    fn on_a_bind_the_access_times_are_replaced_all_or_none() {
+        let table = [
+            ("ro", 1, 0),
+            ("atime diratime norelatime nostrictatime", 0, 0),
+            ("noatime", 0x10, 0xf0),
+            ("noatime atime", 0, 0),
+            ("relatime", 0, 0xf0),
+            ("strictatime", 0x20, 0xf0),
+            ("nodiratime", 0x80, 0x70),
+            ("nodiratime norelatime", 0x80, 0x70),
+            ("nodiratime strictatime", 0xa0, 0x70),
+            ("nodiratime diratime", 0, 0),
+            ("noatime diratime rw", 0x10, 0xf1),
+        ];
+        for (words, set, clear) in table {
+            let bound = of(words).of_bind();
+            assert_eq!((bound.set, bound.clear, bound.exact), (set, clear, true), "{words}");
         }
     }
 

@@ -84,6 +84,13 @@ pub enum Open {
     HookOutput(CString),
 }
 
+impl Open {
+    /// Whether it is a copy of mounts of the host.
+    pub(crate) fn is_tree(&self) -> bool {
+        matches!(self, Open::Tree { .. } | Open::MappedTree { .. } | Open::CgroupTree(_))
+    }
+}
+
 /// How the ids of a mount are translated: `MOUNT_ATTR_IDMAP` of mount_setattr(2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mapped {
@@ -128,6 +135,15 @@ pub enum Tree {
         path: CString,
         /// With the mounts below it.
         recursive: bool,
+    },
+    /// Cloned by init inside the container's root, where it may lie on what an earlier step has mounted.
+    Inside {
+        /// Path inside the rootfs, resolved as if that were "/".
+        path: CString,
+        /// With the mounts below it.
+        recursive: bool,
+        /// The parent maps its ids before it is used.
+        mapped: Option<Mapped>,
     },
 }
 

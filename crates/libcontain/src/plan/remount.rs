@@ -5,9 +5,10 @@
 
 use std::ffi::CString;
 
+use super::bind::REMOUNT;
 use super::libc_flag::MS_REMOUNT;
 use super::mount_options::Options;
-use super::rootfs::{REMOUNT, mount_flags};
+use super::rootfs::mount_flags;
 use super::{Op, Planner, Remount};
 use crate::error::At;
 
@@ -16,7 +17,7 @@ impl Planner<'_> {
         let options = options.of_one_mount();
         let data = self.text(at, options.data_text());
         let superblock = (!bind).then(|| (MS_REMOUNT | mount_flags(&options), data));
-        let Options { set, clear, propagation, .. } = options;
+        let Options { set, clear, propagation, .. } = options.of_bind();
         let drop = REMOUNT & !set & !clear;
         self.step(at, Op::Remount(Remount { target, set, clear, drop, superblock, propagation }));
     }

@@ -5,10 +5,11 @@
 
 use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType, Mount};
 
+use super::bind::inherited;
 use super::libc_flag::{
     MS_NOATIME, MS_NODEV, MS_NODIRATIME, MS_NOEXEC, MS_NOSUID, MS_NOSYMFOLLOW, MS_PRIVATE, MS_RDONLY, MS_REC,
     MS_SHARED, MS_SLAVE, MS_STRICTATIME, MS_UNBINDABLE, NEWCGROUP, NEWNS, NEWUSER,
@@ -20,9 +21,6 @@ use super::{
 };
 use crate::error::{At, Problem};
 use crate::plan::cgroup::Mode;
-
-/// Flags that a bind remount sets exactly; access times are kept unless the options name them, as mount(8) does.
-pub(super) const REMOUNT: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC | attr::NOSYMFOLLOW;
 
 /// Attributes of a mount as flags of mount(2).
 const ATTRIBUTE_FLAGS: [(u64, u64); 8] = [
@@ -79,7 +77,7 @@ impl Planner<'_> {
     }
 
     /// Whether what belongs to the host's ordinary users may belong to the container.
-    fn is_rootless(&self) -> bool {
+    pub(super) fn is_rootless(&self) -> bool {
         self.host.euid != 0 || self.host.user_namespace
     }
 
@@ -102,7 +100,7 @@ impl Planner<'_> {
         let of_root = inherited(&tree, base);
         self.step(at, Op::AttachRoot { on, tree, inherit: of_root });
         let inherit = if shared { 0 } else { base };
-        let mounts: Vec<Mount> = self.spec.mounts().iter().flatten().cloned().collect();
+        let mounts = self.mounts();
         for (i, mount) in mounts.iter().enumerate() {
             self.mount(i, mount, inherit);
         }
@@ -127,9 +125,12 @@ impl Planner<'_> {
     }
 
     fn root_path(&mut self) -> CString {
+        self.text(At::field("root.path"), self.absolute_root().into_os_string().into_encoded_bytes())
+    }
+
+    pub(super) fn absolute_root(&self) -> PathBuf {
         let path = self.spec.root().as_ref().map_or(Path::new("rootfs"), |r| r.path().as_path());
-        let absolute = self.request.bundle.join(path);
-        self.text(At::field("root.path"), absolute.into_os_string().into_encoded_bytes())
+        self.request.bundle.join(path)
     }
 
     pub(super) fn root_propagation(&self) -> u64 {
@@ -140,15 +141,6 @@ impl Planner<'_> {
             Some("unbindable") => MS_UNBINDABLE,
             Some("runbindable") => MS_UNBINDABLE | MS_REC,
             _ => MS_SLAVE | MS_REC,
-        }
-    }
-
-    /// A host tree.
-    pub(super) fn tree(&mut self, at: At, path: CString, recursive: bool) -> Tree {
-        if self.opens_in_parent() {
-            Tree::Slot(self.need(at, Open::Tree { path, recursive }))
-        } else {
-            Tree::Path { path, recursive }
         }
     }
 
@@ -178,53 +170,6 @@ impl Planner<'_> {
                 self.filesystem(at, target, fstype, source.as_bytes(), &options, mapped);
             }
         }
-    }
-
-    fn bind(
-        &mut self,
-        index: usize,
-        mount: &Mount,
-        target: CString,
-        options: Options,
-        (inherit, mapped): (u64, Option<Mapped>),
-    ) {
-        let at = At::item("mounts[#].source", index);
-        let Some(source) = mount.source().as_ref().filter(|s| !s.as_os_str().is_empty()) else {
-            return self.problem(at, "config.md#mounts", "a bind mount needs a source");
-        };
-        let path = self.text(at, self.request.bundle.join(source).into_os_string().into_encoded_bytes());
-        let recursive = options.recursive || mount.typ().as_deref() == Some("rbind");
-        let tree = match mapped {
-            Some(mapped) => Tree::Slot(self.need(at, Open::MappedTree { path: path.clone(), recursive, mapped })),
-            None => self.tree(at, path.clone(), recursive),
-        };
-        let inherit = inherited(&tree, inherit);
-        let source = path;
-        let Options { set, clear, mut tree_set, tree_clear, .. } = options;
-        let sys = clean(Path::new(OsStr::from_bytes(source.to_bytes()))) == b"/sys";
-        if sys && recursive && set & attr::RDONLY != 0 && self.is_rootless() {
-            // Below lie cgroups that may be the caller's own, and so his container's (CVE-2023-25809).
-            tree_set |= attr::RDONLY & !tree_clear;
-        }
-        let drop = if set | clear == 0 { 0 } else { REMOUNT & !set & !clear };
-        let propagation = options.propagation;
-        let must_be_proc = is_path(mount, "/proc");
-        let may_cover_proc = must_be_proc || may_cover(mount.destination());
-        let op = Op::Bind(Bind {
-            target,
-            source,
-            tree,
-            inherit,
-            set,
-            clear,
-            drop,
-            tree_set,
-            tree_clear,
-            propagation,
-            may_cover_proc,
-            must_be_proc,
-        });
-        self.step(At::item("mounts[#]", index), op);
     }
 
     fn filesystem(
@@ -340,7 +285,8 @@ impl Planner<'_> {
     fn binds_above(&self, target: &CStr) -> bool {
         let target = clean(Path::new(OsStr::from_bytes(target.to_bytes())));
         let target = Path::new(OsStr::from_bytes(&target));
-        let mut binds = self.spec.mounts().iter().flatten().filter(|mount| is_bind(mount));
+        let mounts = self.mounts();
+        let mut binds = mounts.iter().filter(|mount| is_bind(mount));
         binds.any(|bind| target.starts_with(OsStr::from_bytes(&clean(bind.destination()))))
     }
 
@@ -448,7 +394,7 @@ impl Planner<'_> {
                 self.step(at, Op::MakeCwd(cwd));
             }
         }
-        for (i, mount) in self.spec.mounts().iter().flatten().enumerate() {
+        for (i, mount) in self.mounts().iter().enumerate() {
             self.late_readonly(i, mount);
         }
         if own_mounts && self.spec.root().as_ref().and_then(|r| r.readonly()).unwrap_or(false) {
@@ -497,27 +443,17 @@ impl Planner<'_> {
     }
 }
 
-/// What the parent has copied belongs to peer groups of the host. What init itself copies has the propagation of its mount
-/// namespace already.
-fn inherited(tree: &Tree, propagation: u64) -> u64 {
-    match tree {
-        Tree::Slot(_) => propagation,
-        Tree::Path { .. } => 0,
-    }
-}
-
-/// The access-time attributes are one field for mount_setattr(2): to change it, all of it must be cleared.
 fn options_of(mount: &Mount) -> Options {
     let options = mount_options::parse(mount.options().as_deref().unwrap_or(&[]));
     if is_bind(mount) { options } else { options.of_one_mount() }
 }
 
-fn is_bind(mount: &Mount) -> bool {
+pub(super) fn is_bind(mount: &Mount) -> bool {
     let word = |o: &String| o == "bind" || o == "rbind";
     matches!(mount.typ().as_deref(), Some("bind" | "rbind")) || mount.options().iter().flatten().any(word)
 }
 
-fn is_path(mount: &Mount, path: &str) -> bool {
+pub(super) fn is_path(mount: &Mount, path: &str) -> bool {
     clean(mount.destination()) == path.as_bytes()
 }
 
@@ -540,13 +476,13 @@ fn is_in_proc(path: &Path) -> bool {
     clean(path).starts_with(b"/proc/")
 }
 
-fn may_cover(path: &Path) -> bool {
+pub(super) fn may_cover(path: &Path) -> bool {
     let path = clean(path);
     COVERABLE.iter().any(|c| c.as_bytes() == path)
 }
 
 /// The path with `.`, `..` and doubled slashes taken out, as if "/" were its root.
-fn clean(path: &Path) -> Vec<u8> {
+pub(super) fn clean(path: &Path) -> Vec<u8> {
     let mut parts: Vec<&[u8]> = Vec::new();
     for part in path.as_os_str().as_bytes().split(|b| *b == b'/') {
         match part {

@@ -99,6 +99,9 @@ impl fmt::Display for Plan {
                 UsersFrom::Path(path) => writeln!(f, "of {}", text(path))?,
             }
         }
+        if self.locks_trees {
+            writeln!(f, "needs   {:<36} host mounts are copied with their flags locked", "linux.namespaces")?;
+        }
         for (i, need) in self.needs.iter().enumerate() {
             writeln!(f, "need {i:>2} {:<36} {}", need.at.to_string(), need.what)?;
         }
@@ -386,6 +389,10 @@ impl fmt::Display for Shows<'_> {
         match self.0 {
             Tree::Slot(slot) => write!(f, "need {}", slot.0),
             Tree::Path { path, recursive } => write!(f, "{} {}", tree_word(*recursive), text(path)),
+            Tree::Inside { path, recursive, mapped } => {
+                write!(f, "{} {} of the container", tree_word(*recursive), text(path))?;
+                mapped.map_or(Ok(()), |mapped| write!(f, " with ids of {}", mapped.users))
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ use std::ffi::{CStr, CString, c_char, c_long};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::io::{Errno, Result};
+use rustix::process::{WaitId, WaitIdOptions};
 
 use crate::plan::seccomp::Insn;
 use crate::plan::tuning::Scheduler;
@@ -76,22 +77,60 @@ pub(crate) unsafe fn fork(pidfd: &mut RawFd) -> Result<u32> {
 }
 
 /// A process in a user namespace of its own, which has ended by the time it is looked at: it stays a zombie until it is
-/// reaped, and the files of a zombie in procfs still lead to its user namespace. It has no exit signal, so that its end is
-/// no news to the caller, and is waited for with `__WALL`.
+/// reaped, and the files of a zombie in procfs still lead to its user namespace.
 pub(crate) fn zombie_in_user_namespace() -> Result<(u32, OwnedFd)> {
-    let flags = u64::try_from(libc::CLONE_PIDFD | libc::CLONE_NEWUSER).unwrap_or(0);
+    // SAFETY: nothing is called.
+    unsafe { short_process(libc::CLONE_NEWUSER, || 0) }
+}
+
+/// A process in a user and a mount namespace of its own puts the latter in the place of the descriptor `namespace`, and its
+/// root directory in that of `root`. It ends with an errno, or 0.
+pub(crate) fn process_with_mounts(namespace: BorrowedFd<'_>, root: BorrowedFd<'_>) -> Result<(u32, OwnedFd)> {
+    let replace = |path: &CStr, flags: i32, fd: BorrowedFd<'_>| {
+        // SAFETY: the path is NUL-terminated. The number that is replaced is borrowed, and stays open.
+        unsafe {
+            let opened =
+                check(libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags | libc::O_CLOEXEC))?;
+            let replaced = check(libc::syscall(libc::SYS_dup3, opened, fd.as_raw_fd(), libc::O_CLOEXEC));
+            libc::syscall(libc::SYS_close, opened);
+            replaced.map(drop)
+        }
+    };
+    let body = || {
+        let both = replace(c"/proc/self/ns/mnt", libc::O_RDONLY, namespace)
+            .and_then(|()| replace(c"/", libc::O_PATH | libc::O_DIRECTORY, root));
+        both.err().map_or(0, Errno::raw_os_error)
+    };
+    // SAFETY: system calls only. What the process opens is the caller's, and it closes it.
+    unsafe { short_process(libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_FILES, body) }
+}
+
+/// A process that ends with what `body` returns. It has no exit signal, so that its end is no news to the caller, and is
+/// waited for with `__WALL`.
+///
+/// # Safety
+/// `body` does what a child may do after [`clone3`], and nothing to descriptors that others own.
+unsafe fn short_process(flags: i32, body: impl FnOnce() -> i32) -> Result<(u32, OwnedFd)> {
+    let flags = u64::try_from(libc::CLONE_PIDFD | flags).unwrap_or(0);
     let mut pidfd: RawFd = -1;
     let mask = set_signal_mask(u64::MAX)?; // no handler of the caller's runs in it
-    // SAFETY: the child does nothing but `exit_group`.
+    // SAFETY: the caller's promise.
     let cloned = unsafe { clone(flags, &mut pidfd) };
     if cloned == Ok(0) {
-        exit(0);
+        exit(body());
     }
     set_signal_mask(mask)?;
     let pid = cloned?;
     // SAFETY: the kernel has just stored the descriptor of the pidfd there, and it is nobody else's.
     let pidfd = unsafe { own(pidfd) }.ok_or(Errno::BADF)?;
     Ok((pid, pidfd))
+}
+
+/// Reaps one of these, and says what it has ended with, unless it was by a signal.
+pub(crate) fn wait_for_short_process(pidfd: BorrowedFd<'_>) -> Result<Option<i32>> {
+    let wall = WaitIdOptions::from_bits_retain(libc::__WALL.unsigned_abs());
+    let wait = || rustix::process::waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED | wall);
+    Ok(rustix::io::retry_on_intr(wait)?.and_then(|status| status.exit_status()))
 }
 
 /// `pidfd_send_signal(2)` with any number: what is no signal is the kernel's to refuse.
@@ -224,11 +263,11 @@ pub(crate) fn seccomp_takes(flags: u32) -> bool {
 
 /// `setns(2)`: `flags` is the kind of namespace that `fd` must be, so that a wrong file is refused with EINVAL.
 pub(crate) fn setns(fd: BorrowedFd<'_>, flags: u64) -> Result<()> {
-    // SAFETY: no memory is passed; the child is single-threaded, so no other thread's view changes.
+    // SAFETY: no memory is passed, and a namespace is the calling thread's.
     check(unsafe { libc::syscall(libc::SYS_setns, fd.as_raw_fd(), flags) }).map(drop)
 }
 
-/// `unshare(2)`, for the single-threaded child.
+/// `unshare(2)`, for the single-threaded child, or a thread that is made for the purpose.
 pub(crate) fn unshare(flags: u64) -> Result<()> {
     // SAFETY: no memory is passed. CLONE_FILES and CLONE_VM are never among the planned flags.
     check(unsafe { libc::syscall(libc::SYS_unshare, flags) }).map(drop)

@@ -134,6 +134,12 @@ pub const MOUNTS: &[Case] = &[
         says: &["error mounting", "to rootfs at \"/etc\""],
     },
     Case {
+        step: "Bind: a source in the rootfs that is not there",
+        wrong: |w, c| bind(c, w.rootfs().join("none"), "/mnt", &["bind"]),
+        at: "mounts[2]",
+        says: &["error mounting", "mounts[2].source: open", "/rootfs/none: no such file or directory"],
+    },
+    Case {
         step: "AttachRoot: the rootfs is a file",
         wrong: |w, c| {
             fs::write(w.path("bundle/file"), "").unwrap();

@@ -74,6 +74,9 @@ fn mounts(world: &World) -> Vec<Value> {
         json!({ "destination": "/mapped", "type": "bind", "source": world.path("bound"), "options": ["rbind", "ridmap"],
             "uidMappings": map, "gidMappings": map }),
         json!({ "destination": "/filled", "type": "tmpfs", "source": "t", "options": ["noexec"], "uidMappings": map, "gidMappings": map }),
+        json!({ "destination": world.rootfs().join("inside"), "type": "bind", "source": "rootfs/bound", "options": ["bind"] }),
+        json!({ "destination": "/inside-mapped", "type": "bind", "source": "rootfs/opt", "options": ["rbind"],
+            "uidMappings": map, "gidMappings": map }),
     ]
 }
 
@@ -189,6 +192,8 @@ fn a_user_namespace() {
         // the limits of a user namespace: no such devices, no overlay on a directory of the host's root
         ("/linux/devices", json!([{ "path": "/dev/pipe", "type": "p" }])),
         ("/process/args/2", json!(SCRIPT.replace("test -c /dev/own", "true"))),
+        // access times of the host's mounts are locked
+        ("/mounts/7/options", json!(["rbind", "ro", "nosuid", "atime", "rprivate"])),
         ("/mounts/12", json!({ "destination": "/mnt", "type": "tmpfs", "source": "tmpfs" })),
     ] {
         set(&mut config, pointer, value);

@@ -339,7 +339,7 @@ impl Rule {
 fn of(tree: &Tree) -> Vec<Slot> {
     match tree {
         Tree::Slot(slot) => vec![*slot],
-        Tree::Path { .. } => vec![],
+        Tree::Path { .. } | Tree::Inside { .. } => vec![],
     }
 }
 
