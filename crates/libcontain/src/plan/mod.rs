@@ -17,6 +17,7 @@ pub(crate) mod mount_label;
 pub mod mount_options;
 mod namespaces;
 mod netdev;
+mod no_pivot;
 mod op;
 pub mod process;
 mod program;
