@@ -49,6 +49,8 @@ pub(crate) const DUMPED: &str = " (core dumped)";
 
 #[cfg(test)]
 mod tests {
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+
     use super::*;
 
     /// A name that is missing would be a number in the message. Those of the others end nothing (signal(7)).
@@ -71,10 +73,10 @@ mod tests {
             ("ulimit -c 0; kill -SYS $$", "signal: bad system call"),
             ("kill -34 $$", "signal: signal 34"),
         ] {
-            let child = std::process::Command::new("sh").args(["-c", script]).spawn().unwrap();
-            let pid = rustix::process::Pid::from_child(&child);
-            let options = rustix::process::WaitIdOptions::EXITED;
-            let status = rustix::process::waitid(rustix::process::WaitId::Pid(pid), options).unwrap().unwrap();
+            let mut child = std::process::Command::new("sh").args(["-c", script]).spawn().unwrap();
+            let pid = WaitId::Pid(rustix::process::Pid::from_child(&child));
+            let status = waitid(pid, WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).unwrap().unwrap();
+            child.wait().unwrap();
             assert_eq!(describe(&status), words, "{script}");
         }
     }
