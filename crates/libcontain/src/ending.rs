@@ -66,7 +66,6 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::zombie_processes, reason = "waitid has waited for it")]
     fn endings_are_worded_as_go_does() {
         for (script, words) in [
             ("exit 3", "exit status 3"),
