@@ -59,6 +59,7 @@ pub(crate) fn apply(stage: &mut Stage<'_>, op: &Op) -> Result<()> {
         Op::Device(device) => mounts::device(stage, device),
         Op::Symlink(target, path) => mounts::symlink(stage, target, path),
         Op::Ptmx => mounts::ptmx(stage),
+        Op::HideHost(path) => mounts::hide_host(path),
         Op::PivotRoot => mounts::pivot_root(stage),
         Op::MoveRoot => mounts::move_root(stage),
         Op::Chroot => mounts::change_root(stage.root()?),

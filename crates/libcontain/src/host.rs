@@ -3,10 +3,10 @@
 //! The plan reads a [`Host`] and nothing else of the machine, so any machine can be faked: all fields are public and a
 //! test writes the struct by hand. [`Host::probe`] is the only place that asks.
 
-use std::ffi::{CStr, OsStr};
+use std::ffi::{CStr, OsStr, OsString};
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Spec;
@@ -71,6 +71,9 @@ pub struct Host {
     pub rootless_cgroups: bool,
     /// Where resctrl is mounted, if it is. [`Host::probe`] leaves it out: asking is for configs that need it.
     pub resctrl: Option<Resctrl>,
+    /// Where all of a procfs or a sysfs is mounted. [`Host::probe`] leaves it out: only without `pivot_root(2)` do the host's
+    /// mounts stay.
+    pub kernel_mounts: Vec<PathBuf>,
 }
 
 /// Intel's Resource Director Technology and its like, as the kernel offers them (Linux 4.10).
@@ -123,6 +126,7 @@ impl Host {
             manager: None,
             rootless_cgroups: euid != 0 || user_namespace,
             resctrl: None,
+            kernel_mounts: vec![],
         })
     }
 
@@ -142,6 +146,15 @@ impl Host {
         }
         if self.selinux.is_none() && given(process.selinux_label()) {
             self.selinux = Some(has_selinux());
+        }
+    }
+
+    /// Asks what only a container depends on whose root is entered without `pivot_root(2)`.
+    pub fn ask_for_kernel_mounts(&mut self) {
+        if self.kernel_mounts.is_empty() {
+            // Its lines may be long: no small file.
+            let mounts = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+            self.kernel_mounts = mounts.split(|byte| *byte == b'\n').filter_map(kernel_mount).collect();
         }
     }
 
@@ -170,6 +183,7 @@ impl Host {
             manager: None,
             rootless_cgroups: false,
             resctrl: None,
+            kernel_mounts: vec![],
         }
     }
 
@@ -266,8 +280,46 @@ fn last_cap() -> u8 {
     (0..=CAP_CHECKPOINT_RESTORE).rev().find(known).unwrap_or(0)
 }
 
+/// The mount point of a line of mountinfo, if all of a procfs or a sysfs is there.
+fn kernel_mount(line: &[u8]) -> Option<PathBuf> {
+    let mut fields = line.split(|byte| *byte == b' ');
+    let root = fields.nth(3)?;
+    let point = fields.next()?;
+    let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
+    (root == b"/" && matches!(kind, b"proc" | b"sysfs")).then(|| unescaped(point))
+}
+
+/// The kernel writes blanks and the like as a backslash and three octal digits.
+fn unescaped(field: &[u8]) -> PathBuf {
+    let mut path = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((first, others)) = rest.split_first() {
+        let digits = others.get(..3).filter(|_| *first == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
+        let escaped = digits.and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        path.push(escaped.unwrap_or(*first));
+        rest = if escaped.is_some() { others.get(3..).unwrap_or_default() } else { others };
+    }
+    PathBuf::from(OsString::from_vec(path))
+}
+
 /// A hexadecimal mask of `/proc/PID/status`.
 fn mask(status: &str, name: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     line.and_then(|text| u64::from_str_radix(text.trim(), 16).ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernel_mounts_are_whole_ones() {
+        let found = |line: &str| kernel_mount(line.as_bytes()).map(|path| path.into_os_string().into_string().unwrap());
+        assert_eq!(found("22 1 0:21 / /proc rw,nosuid shared:5 - proc proc rw").as_deref(), Some("/proc"));
+        assert_eq!(found(r"60 1 0:21 / /a\040b\134040/sys rw - sysfs none rw").as_deref(), Some(r"/a b\040/sys"));
+        assert_eq!(found("61 1 0:21 /sys /proc/sys ro shared:1 master:2 - proc proc rw"), None, "a part");
+        assert_eq!(found("62 1 8:1 / /proc rw - ext4 /dev/sda1 rw"), None);
+        assert_eq!(found("23 1 0:5 / / rw - rootfs proc rw"), None);
+        assert_eq!(found(""), None);
+    }
 }

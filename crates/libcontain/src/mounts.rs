@@ -10,7 +10,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatVfsMountFlags, XattrFlags};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
+    UnmountFlags,
 };
 
 use crate::copy_up;
@@ -76,6 +77,15 @@ fn set_propagation(mount: Fd, flags: u64) -> Result<()> {
 pub(crate) fn move_mount(from: Fd, to: Fd) -> Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     call("move_mount", rustix::mount::move_mount(from, c"", to, c"", flags))
+}
+
+/// A mount that a user namespace holds locked (mount_namespaces(7)) cannot be taken away, but covered; what is gone with the
+/// mount that it lies on is no mount point any more.
+pub(crate) fn hide_host(path: &CStr) -> Result<()> {
+    match rustix::mount::unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(_) => call("mount", rustix::mount::mount(c"tmpfs", path, c"tmpfs", MountFlags::RDONLY, None)),
+    }
 }
 
 /// `MS_MOVE` of the root over "/", for `chroot(2)`.

@@ -242,7 +242,10 @@ impl Runtime {
         options: &CreateOptions<'_>,
         asked: Asked,
     ) -> Result<(Plan, Driver), Error> {
-        let (host, driver) = self.host(bundle.spec())?;
+        let (mut host, driver) = self.host(bundle.spec())?;
+        if options.no_pivot {
+            host.ask_for_kernel_mounts();
+        }
         let notify_dir = options.notify.then(|| self.root.join(id.as_str()).join(NOTIFY_DIR));
         let request = Request {
             id: id.as_str(),

@@ -189,6 +189,35 @@ fn no_pivot() {
     sandbox.assert_clean();
 }
 
+/// What the config masks stays so for a user namespace of the container's own: a procfs can be mounted there only if one is
+/// in sight that shows all of it, and without pivot_root(2) the host's would be.
+#[test]
+fn no_pivot_and_a_procfs_of_ones_own() {
+    if !root() {
+        return;
+    }
+    for kind in ["none", "createContainer"] {
+        let sandbox = Sandbox::new();
+        let mount = "unshare -mrpf mount -t proc none /proc && echo bare";
+        let mut config = bundle::minimal(&sandbox.cgroups_path(), mount);
+        config["linux"]["maskedPaths"] = json!(["/proc/sys"]);
+        for set in ["bounding", "effective", "permitted"] {
+            config["process"]["capabilities"][set] = json!(["CAP_SETFCAP"]);
+        }
+        if kind != "none" {
+            config["hooks"][kind] = json!([{ "path": "/bin/true" }]);
+        }
+        sandbox.write(&config);
+        let out = sandbox.verb(&["run", "--no-pivot"]).run();
+        assert!(out.code == Some(1) && out.stderr.contains("mount: permission denied"), "{kind}: {out:#?}");
+        bundle::set(&mut config, "/linux/maskedPaths", None);
+        sandbox.write(&config);
+        let out = sandbox.verb(&["run", "--no-pivot"]).ok();
+        assert_eq!(out.stdout, "bare\n", "{kind}: nothing is masked");
+        sandbox.assert_clean();
+    }
+}
+
 /// A new session keyring is called `_ses.ID`; --no-new-keyring leaves the caller's.
 #[test]
 fn keyring() {

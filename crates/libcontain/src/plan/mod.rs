@@ -18,6 +18,7 @@ pub(crate) mod mount_label;
 pub mod mount_options;
 mod namespaces;
 mod netdev;
+mod no_pivot;
 mod op;
 pub mod process;
 mod program;

@@ -481,6 +481,8 @@ pub enum Op {
     Ptmx,
     /// Run a hook inside the container.
     Hook(ContainerHook),
+    /// Unmount what is mounted at this path of the host, or cover it.
+    HideHost(CString),
     /// `pivot_root(2)` into the rootfs and drop the old root.
     PivotRoot,
     /// Move the root, which is attached at its own path, over `/`.

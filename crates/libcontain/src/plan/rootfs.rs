@@ -114,7 +114,7 @@ impl Planner<'_> {
     /// Over "/", no directory on the way to the rootfs has to be open to a user namespace. But then no host path may be
     /// walked any more: one that climbs to "/" by `..` would come down in the container's root. So only where the parent
     /// opens all of them, and hooks, which look for the rootfs at its own path (NVIDIA's mount into it), do not run.
-    fn attaches_over_slash(&self) -> bool {
+    pub(super) fn attaches_over_slash(&self) -> bool {
         self.opens_in_parent() && !self.has_hooks_before_pivot()
     }
 
@@ -374,6 +374,9 @@ impl Planner<'_> {
         if own_mounts && !self.request.no_pivot {
             self.step(at, Op::PivotRoot);
         } else {
+            if own_mounts {
+                self.hide_kernel_mounts(at);
+            }
             if own_mounts && !self.attaches_over_slash() {
                 self.step(at, Op::MoveRoot); // a chroot(2) below the old root could be left again
             }

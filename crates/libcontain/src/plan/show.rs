@@ -257,6 +257,7 @@ impl fmt::Display for Op {
             Op::Hook(hook) => write!(f, "run {} hook #{}", hook.list, hook.index),
             Op::OpenProc => f.write_str("open a procfs"),
             Op::ArmStart => f.write_str("open /proc/self/fd for exec.fifo"),
+            Op::HideHost(path) => write!(f, "hide the host's {}", text(path)),
             Op::PivotRoot => f.write_str("pivot_root"),
             Op::MoveRoot => f.write_str("move root over /"),
             Op::Chroot => f.write_str("chroot"),
@@ -411,7 +412,7 @@ impl Op {
             Op::Ptmx => "error setting up ptmx".into(),
             Op::Symlink(..) => "error setting up /dev symlinks".into(),
             Op::AttachRoot { .. } | Op::Propagate(_) | Op::OpenRoot(_) => "error preparing rootfs".into(),
-            Op::PivotRoot | Op::MoveRoot | Op::Chroot | Op::LeaveMountNamespace(_) => {
+            Op::HideHost(_) | Op::PivotRoot | Op::MoveRoot | Op::Chroot | Op::LeaveMountNamespace(_) => {
                 "error jailing process inside rootfs".into()
             }
             Op::Console(_) => "error setting up console".into(),

@@ -90,6 +90,7 @@ pub fn v2() -> Host {
         manager: None,
         rootless_cgroups: false,
         resctrl: None,
+        kernel_mounts: vec![],
     }
 }
 

@@ -233,6 +233,22 @@ fn the_root_is_entered_as_asked() {
 }
 
 #[test]
+fn without_pivot_root_no_procfs_of_the_host_stays() {
+    let here = ["/proc", "/sys", "/srv/chroot/proc"].map(Into::into).to_vec();
+    let host = Host { kernel_mounts: here, ..v2() };
+    let hides = |op: &Op| matches!(op, Op::HideHost(_));
+    let hidden = |asked: &Request<'_>, name| {
+        let plan = plan(asked, &config(name), &host).unwrap();
+        let steps = &plan.steps[..place(&plan, rules::enter_root)];
+        assert!(steps.iter().rev().skip_while(|step| !rules::mount(&step.op)).all(|step| !hides(&step.op)));
+        steps.iter().filter(|step| hides(&step.op)).count()
+    };
+    assert_eq!(hidden(&Request { no_pivot: true, ..request() }, "spec"), 3);
+    assert_eq!(hidden(&request(), "spec"), 0);
+    assert_eq!(hidden(&Request { no_pivot: true, ..request() }, "bare"), 0, "without a mount namespace");
+}
+
+#[test]
 fn hooks_have_their_images_and_the_program_is_the_last() {
     let plan = plan_of("hooks");
     let lists: Vec<(&str, usize, Option<u32>)> = plan
