@@ -176,7 +176,7 @@ pub fn policy(rules: &[LinuxDeviceCgroup], problems: &mut Vec<Problem>) -> Polic
 
 impl Policy {
     fn rule(&mut self, i: usize, rule: &LinuxDeviceCgroup, problems: &mut Vec<Problem>) -> Result<(), Problem> {
-        let access = access(i, rule.access().as_deref().unwrap_or(""))?;
+        let access = access(i, rule.access().as_deref().unwrap_or(""), problems)?;
         let major = number(At::item("linux.resources.devices[#].major", i), rule.major())?;
         let minor = number(At::item("linux.resources.devices[#].minor", i), rule.minor())?;
         let kind = match rule.typ().unwrap_or_default() {
@@ -242,14 +242,23 @@ fn is_whole(e: &Exception) -> bool {
     e.major.is_none() && e.minor.is_none()
 }
 
-fn access(i: usize, text: &str) -> Result<Access, Problem> {
+/// A letter that names no access neither allows nor denies anything: runc ignores it.
+fn access(i: usize, given: &str, problems: &mut Vec<Problem>) -> Result<Access, Problem> {
     let at = At::item("linux.resources.devices[#].access", i);
-    if text.is_empty() {
+    if given.is_empty() {
         return Err(Problem::error(at, CLAUSE, format!("device access at {i} field cannot be empty")));
     }
-    Access::parse(text).ok_or_else(|| {
-        Problem::error(at, CLAUSE, format!("{text:?} must consist of the letters \"r\", \"w\" and \"m\""))
-    })
+    let known: String = given.chars().filter(|letter| "rwm".contains(*letter)).collect();
+    let text = format!("{given:?} must consist of the letters \"r\", \"w\" and \"m\"");
+    match Access::parse(&known).filter(|access| !access.is_empty()) {
+        Some(access) => {
+            if known.len() != given.len() {
+                problems.push(Problem::warning(at, CLAUSE, text + ": the others are ignored"));
+            }
+            Ok(access)
+        }
+        None => Err(Problem::error(at, CLAUSE, text)),
+    }
 }
 
 /// Absent and -1 are the wildcard.

@@ -173,7 +173,7 @@ fn wrong_rules_are_named() {
             "linux.resources.devices[0].access",
             "device access at 0 field cannot be empty",
         ),
-        (r#"{"allow":true,"type":"c","access":"rx"}"#, "linux.resources.devices[0].access", "letters"),
+        (r#"{"allow":true,"type":"c","access":"xy"}"#, "linux.resources.devices[0].access", "letters"),
         (
             r#"{"allow":true,"type":"p","access":"r"}"#,
             "linux.resources.devices[0].type",
@@ -205,8 +205,19 @@ fn wrong_rules_are_named() {
         let found = problems.iter().any(|p| p.at.to_string() == at && p.text.contains(text));
         assert!(found, "{rules}: {problems:?}");
     }
-    let (_, problems) = planned(r#"[{"allow":true,"type":"a","major":1,"access":"rwm"}]"#);
-    assert!(problems.iter().all(|p| p.level == crate::error::Level::Warning) && problems.len() == 1);
+    for doubtful in
+        [r#"{"allow":true,"type":"a","major":1,"access":"rwm"}"#, r#"{"allow":true,"type":"c","access":"rwa"}"#]
+    {
+        let (_, problems) = planned(&format!("[{doubtful}]"));
+        assert!(
+            problems.iter().all(|p| p.level == crate::error::Level::Warning) && problems.len() == 1,
+            "{problems:?}"
+        );
+    }
+    assert_eq!(
+        planned(r#"[{"allow":true,"type":"c","access":"wra"}]"#).0,
+        planned(r#"[{"allow":true,"type":"c","access":"rw"}]"#).0
+    );
 }
 
 #[test]
