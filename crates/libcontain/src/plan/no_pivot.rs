@@ -14,9 +14,9 @@ impl Planner<'_> {
     pub(super) fn hide_kernel_mounts(&mut self, at: At) {
         let host = self.host;
         // A root that is attached at its own path covers what the host has there.
-        let covered = (!self.attaches_over_slash()).then(|| self.root_path());
+        let covered = (!self.attaches_over_slash()).then(|| self.absolute_root());
         for path in &host.kernel_mounts {
-            if covered.as_ref().is_some_and(|root| path.starts_with(std::ffi::OsStr::from_bytes(root.as_bytes()))) {
+            if covered.as_ref().is_some_and(|root| path.starts_with(root)) {
                 continue;
             }
             let path = self.text(at, path.as_os_str().as_bytes());
