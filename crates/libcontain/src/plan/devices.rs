@@ -176,7 +176,7 @@ pub fn policy(rules: &[LinuxDeviceCgroup], problems: &mut Vec<Problem>) -> Polic
 
 impl Policy {
     fn rule(&mut self, i: usize, rule: &LinuxDeviceCgroup, problems: &mut Vec<Problem>) -> Result<(), Problem> {
-        let access = access(i, rule.access().as_deref().unwrap_or(""))?;
+        let access = access(i, rule.access().as_deref().unwrap_or(""), problems)?;
         let major = number(At::item("linux.resources.devices[#].major", i), rule.major())?;
         let minor = number(At::item("linux.resources.devices[#].minor", i), rule.minor())?;
         let kind = match rule.typ().unwrap_or_default() {
@@ -242,14 +242,23 @@ fn is_whole(e: &Exception) -> bool {
     e.major.is_none() && e.minor.is_none()
 }
 
-fn access(i: usize, text: &str) -> Result<Access, Problem> {
+fn access(i: usize, text: &str, problems: &mut Vec<Problem>) -> Result<Access, Problem> {
     let at = At::item("linux.resources.devices[#].access", i);
     if text.is_empty() {
         return Err(Problem::error(at, CLAUSE, format!("device access at {i} field cannot be empty")));
     }
-    Access::parse(text).ok_or_else(|| {
-        Problem::error(at, CLAUSE, format!("{text:?} must consist of the letters \"r\", \"w\" and \"m\""))
-    })
+    // runc passes over other letters, and its own tests have some.
+    let known: String = text.chars().filter(|letter| "rwm".contains(*letter)).collect();
+    let wrong = format!("{text:?} must consist of the letters \"r\", \"w\" and \"m\"");
+    match Access::parse(&known) {
+        Some(access) if !access.is_empty() => {
+            if known != text {
+                problems.push(Problem::warning(at, CLAUSE, format!("{wrong}: the others are ignored")));
+            }
+            Ok(access)
+        }
+        _ => Err(Problem::error(at, CLAUSE, wrong)),
+    }
 }
 
 /// Absent and -1 are the wildcard.

@@ -173,7 +173,7 @@ fn wrong_rules_are_named() {
             "linux.resources.devices[0].access",
             "device access at 0 field cannot be empty",
         ),
-        (r#"{"allow":true,"type":"c","access":"rx"}"#, "linux.resources.devices[0].access", "letters"),
+        (r#"{"allow":true,"type":"c","access":"x"}"#, "linux.resources.devices[0].access", "letters"),
         (
             r#"{"allow":true,"type":"p","access":"r"}"#,
             "linux.resources.devices[0].type",
@@ -207,6 +207,17 @@ fn wrong_rules_are_named() {
     }
     let (_, problems) = planned(r#"[{"allow":true,"type":"a","major":1,"access":"rwm"}]"#);
     assert!(problems.iter().all(|p| p.level == crate::error::Level::Warning) && problems.len() == 1);
+}
+
+#[test]
+fn letters_that_mean_nothing_are_passed_over() {
+    let rules = |access: &str| format!(r#"[{{"allow":true,"type":"c","major":7,"minor":7,"access":"{access}"}}]"#);
+    let (policy, problems) = planned(&rules("rwa"));
+    assert!(policy.lines().contains(&("devices.allow", "c 7:7 rw".to_owned())), "{policy:?}");
+    let told = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    assert!(told.starts_with("linux.resources.devices[0].access: \"rwa\" must consist of the letters"), "{told}");
+    assert!(problems.len() == 1 && problems.iter().all(|p| p.level == crate::error::Level::Warning), "{told}");
+    assert!(planned(&rules("wr")).1.is_empty());
 }
 
 #[test]
