@@ -30,6 +30,7 @@ use crate::{agent, handover, hooks, idmapped, idmaps, rdt, sys};
 mod unit;
 
 pub(crate) const FRAME: &str = "unable to start container process";
+const CGROUP_FRAME: &str = "unable to apply cgroup configuration"; // runc's
 const INIT_FRAME: &str = "unable to start container process: error during container init";
 
 /// How long a listener that does not read is waited for.
@@ -151,7 +152,7 @@ impl Making<'_> {
         if planned.unit.is_some() {
             return Cgroup::must_be_free(planned).map(|()| Cgroup::default()).map_err(|e| cgroup_error(&e));
         }
-        let cgroup = Cgroup::create(planned).map_err(|e| cgroup_error(&e))?;
+        let cgroup = Cgroup::create(planned).map_err(|e| of_cgroup(&e).within(CGROUP_FRAME).within(FRAME))?;
         container.own_cgroup()?;
         cgroup.apply(planned).map(|()| cgroup).map_err(|e| cgroup_error(&e))
     }
@@ -350,9 +351,12 @@ pub(crate) fn clone_hint(fault: &Fault) -> &'static str {
 }
 
 fn cgroup_error(error: &CgroupError) -> Error {
+    of_cgroup(error).within(FRAME)
+}
+
+fn of_cgroup(error: &CgroupError) -> Error {
     let wrapped = Error::new(Kind::Os, error.to_string()).with_at(error.at.unwrap_or(At::field("linux.cgroupsPath")));
-    let wrapped = if error.errno == 0 { wrapped } else { wrapped.with_errno(error.errno) };
-    wrapped.within(FRAME)
+    if error.errno == 0 { wrapped } else { wrapped.with_errno(error.errno) }
 }
 
 /// As `.NAME` beside it and by rename: a reader never sees half a number.

@@ -118,7 +118,8 @@ fn cgroups_that_the_user_may_not_make() {
     let own = json!(format!("{}/own", delegated.path()));
     let limits = json!({ "unified": { "cgroup.max.descendants": "5" } });
     let rootless = "rootless needs no limits + no cgrouppath when no permission is granted for cgroups";
-    let not_his = "linux.cgroupsPath: mkdir /sys/fs/cgroup/not-mine: permission denied";
+    let not_his =
+        "unable to apply cgroup configuration: linux.cgroupsPath: mkdir /sys/fs/cgroup/not-mine: permission denied";
     for (cgroups_path, resources, text) in [
         (Value::Null, Value::Null, ""),
         (Value::Null, limits, rootless),
