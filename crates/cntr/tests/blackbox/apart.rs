@@ -42,6 +42,30 @@ fn mounts_without_a_mount_namespace() {
     sandbox.assert_clean();
 }
 
+/// Its root is read-only for the container, and as it was for everybody else; with mounts and without. (runc leaves it
+/// writable.)
+#[test]
+fn a_readonly_root_without_a_mount_namespace() {
+    if !root() {
+        return;
+    }
+    for mounts in [json!([]), json!([{ "destination": "/mnt", "type": "tmpfs", "source": "t" }])] {
+        let sandbox = Sandbox::with_view(View::Pids);
+        let mut config = bundle::minimal(&sandbox.cgroups_path(), "touch /x; touch /mnt/x && echo mounted");
+        config["linux"]["namespaces"].as_array_mut().unwrap().retain(|n| n["type"] != "mount");
+        config["root"]["readonly"] = true.into();
+        config["mounts"] = mounts.clone();
+        sandbox.write(&config);
+        let before = read(format!("/proc/{}/mountinfo", sandbox.host_pid()));
+        let out = sandbox.verb(&["run", "--bundle", &sandbox.bundle().to_string_lossy()]).run();
+        assert!(out.stderr.contains("touch: /x: Read-only file system"), "{out:#?}");
+        assert_eq!(out.stdout == "mounted\n", mounts != json!([]), "{out:#?}");
+        assert_eq!(read(format!("/proc/{}/mountinfo", sandbox.host_pid())), before);
+        std::fs::write(sandbox.rootfs().join("x"), "").unwrap();
+        sandbox.assert_clean();
+    }
+}
+
 /// They are made only by who may come back from where they are made, and only if they can be copied.
 #[test]
 fn mounts_that_need_a_mount_namespace() {

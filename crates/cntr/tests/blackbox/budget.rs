@@ -121,7 +121,9 @@ fn processes_of_run_with_a_joined_namespace() {
         let made = forks(&trace(&sandbox)) + 1;
         host("kill", &["-KILL", &holder.id().to_string()]);
         holder.wait().unwrap();
-        assert!(made <= 3, "{kind}: {made} processes");
+        // the runtime, the intermediate, init; and for a user namespace who makes the mounts that are locked for it
+        let allowed = if kind == "user" { 4 } else { 3 };
+        assert!(made <= allowed, "{kind}: {made} processes");
         sandbox.assert_clean();
     }
 }

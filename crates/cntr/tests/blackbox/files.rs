@@ -388,7 +388,6 @@ fn what_needs_a_mount_namespace() {
     }
     let node = json!([{ "path": "/dev/x", "type": "c", "major": 1, "minor": 3 }]);
     let table = [
-        ("root.readonly", "/root/readonly", json!(true)),
         ("linux.devices", "/linux/devices", node),
         ("linux.rootfsPropagation", "/linux/rootfsPropagation", json!("private")),
     ];

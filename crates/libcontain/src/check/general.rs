@@ -60,17 +60,15 @@ pub(super) fn hostname(c: &Ctx<'_>, out: &mut Problems) {
     }
 }
 
-/// What is made or changed in the container's own mount namespace, and would be the host's without one. (Mounts: plan;
-/// masked and read-only paths have runc's words: `mounts`.)
+/// What is made or changed in the container's own mount namespace, and would be the host's without one. (Mounts
+/// and a read-only root: plan; masked and read-only paths have runc's words: `mounts`.)
 pub(super) fn mount_namespace(c: &Ctx<'_>, out: &mut Problems) {
     if c.has(LinuxNamespaceType::Mount) {
         return;
     }
-    let readonly = c.spec.root().as_ref().and_then(|root| root.readonly()) == Some(true);
     let devices = c.linux().and_then(|l| l.devices().as_ref()).is_some_and(|list| !list.is_empty());
     let propagation = c.linux().and_then(|l| l.rootfs_propagation().as_ref()).is_some_and(|word| !word.is_empty());
     let table = [
-        ("root.readonly", readonly, "config.md#root"),
         ("linux.devices", devices, "config-linux.md#devices"),
         ("linux.rootfsPropagation", propagation, "config-linux.md#rootfs-mount-propagation"),
     ];
@@ -205,7 +203,6 @@ mod tests {
     fn what_needs_a_mount_namespace() {
         let asked = |namespaces: Value| {
             found(json!({
-                "root": {"readonly": true},
                 "linux": {
                     "namespaces": namespaces, "rootfsPropagation": "private",
                     "devices": [{"path": "/dev/x", "type": "c", "major": 1, "minor": 3}],
@@ -213,11 +210,10 @@ mod tests {
             }))
         };
         let text = "needs a mount namespace: without one it would be the host's";
-        let places = ["root.readonly", "linux.devices", "linux.rootfsPropagation"];
+        let places = ["linux.devices", "linux.rootfsPropagation"];
         assert_eq!(asked(json!([{"type": "pid"}])), places.map(|place| format!("{place}: {text}")));
         assert_eq!(asked(json!([{"type": "mount"}])), Vec::<String>::new());
         let plain = json!({
-            "root": {"readonly": false},
             "linux": {"namespaces": [], "rootfsPropagation": "", "devices": []},
         });
         assert_eq!(found(plain), Vec::<String>::new());

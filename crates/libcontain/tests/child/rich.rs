@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use libcontain::Container;
+use libcontain::{Container, CreateOptions};
 use serde_json::{Value, json};
 
 use crate::support::{World, rooted, set};
@@ -146,6 +146,15 @@ fn everything_at_once() {
     set(&mut config, "/root/readonly", json!(true));
     set(&mut config, "/linux/namespaces/-", json!({ "type": "cgroup" }));
     both(&world, &config);
+}
+
+#[test]
+fn without_pivot_root() {
+    let Some(world) = rooted("without_pivot_root") else { return };
+    let mut config = config(&world);
+    set(&mut config, "/linux/rootfsPropagation", json!("rslave"));
+    let options = CreateOptions { no_pivot: true, ..CreateOptions::default() };
+    ends_well(&world, world.run_as(&config, options).unwrap_or_else(|e| panic!("{e}")));
 }
 
 /// Its listener is taken and given away while the child stands between filter and program.

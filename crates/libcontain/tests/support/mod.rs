@@ -130,8 +130,12 @@ impl World {
     }
 
     pub fn run(&self, config: &Value) -> Result<Container, Error> {
+        self.run_as(config, CreateOptions::default())
+    }
+
+    pub fn run_as(&self, config: &Value, options: CreateOptions<'_>) -> Result<Container, Error> {
         let null = null();
-        let options = CreateOptions { stdio: [Some(null.as_fd()); 3], ..CreateOptions::default() };
+        let options = CreateOptions { stdio: [Some(null.as_fd()); 3], ..options };
         self.runtime().run(&self.name(), &self.bundle(config), &options)
     }
 
