@@ -31,7 +31,6 @@ pub(crate) fn apply(stage: &mut Stage<'_>, op: &Op) -> Result<()> {
         }
         Op::BecomeRoot { keep_groups } => become_root(*keep_groups),
         Op::Undumpable => call("prctl", sys::prctl(libc::PR_SET_DUMPABLE, 0, 0)).map(drop),
-        Op::Joinable => call("prctl", sys::prctl(libc::PR_SET_DUMPABLE, 1, 0)).map(drop),
         Op::Traceable(yes) => call("prctl", sys::prctl(libc::PR_SET_DUMPABLE, u64::from(*yes), 0)).map(drop),
         Op::Unshare(flags) => call("unshare", sys::unshare(*flags)),
         Op::SetNs(slot, kind) => call("setns", sys::setns(stage.take(*slot), *kind)),

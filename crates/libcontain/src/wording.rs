@@ -54,13 +54,12 @@ impl Wording<'_> {
     }
 
     /// Whose namespaces are joined by pidfd has to be readable, to the kernel, as by ptrace(2). An init that has not executed
-    /// its program yet, and that others could see, is so to those alone who may trace anything.
+    /// its program yet is so to those alone who may trace anything: its memory and environment are copies of the caller's, and
+    /// what `exec` puts beside it could read them.
     fn join_hint(&self, slot: Slot, errno: i32) -> &'static str {
         let by_pidfd = self.plan.needs.get(slot.0).is_some_and(|need| need.what == Open::Init);
         match errno {
-            libc::EPERM if by_pidfd => {
-                " (without CAP_SYS_PTRACE a container that shares pid and user namespace can be joined once it was started)"
-            }
+            libc::EPERM if by_pidfd => " (without CAP_SYS_PTRACE only a container that was started can be joined)",
             _ => "",
         }
     }

@@ -493,9 +493,8 @@ impl<'a> Planner<'a> {
             // A filter may refuse to open and write; from here on nothing else is opened through procfs.
             self.step(At::field("process.selinuxLabel"), Op::ExecLabel(label));
         }
-        let mut may_become_joinable = self.is_to_be_joinable();
         if !no_new_privs {
-            may_become_joinable &= self.seccomp();
+            self.seccomp();
         }
         let caps = process.capabilities().as_ref().map(|c| process::capabilities(c, self.host.last_cap));
         if let Some(caps) = &caps {
@@ -524,10 +523,7 @@ impl<'a> Planner<'a> {
         self.program(process);
         self.step(At::field("process.args[0]"), Op::FindProgram);
         if no_new_privs {
-            may_become_joinable &= self.seccomp();
-        }
-        if may_become_joinable {
-            self.step(At::field("process"), Op::Joinable); // by now it holds nothing of the host's
+            self.seccomp();
         }
     }
 
@@ -549,46 +545,34 @@ impl<'a> Planner<'a> {
         (!denied).then(|| gids.to_vec())
     }
 
-    /// `exec` joins a container that waits for `start` by its init, and to the kernel that is reading as a tracer does.
-    /// Without CAP_SYS_PTRACE it takes an init that is dumpable.
-    fn is_to_be_joinable(&self) -> bool {
-        self.request.wait_for_start && !self.host.may_trace() && self.is_out_of_others_sight()
-    }
-
-    /// Processes that see a traceable init have to be the caller's, or, in a user namespace that is new, powerless.
-    fn is_out_of_others_sight(&self) -> bool {
-        self.ns.is_new(libc_flag::NEWPID) || self.ns.is_new(libc_flag::NEWUSER)
-    }
-
-    /// Returns whether init may still become dumpable.
-    fn seccomp(&mut self) -> bool {
-        let Some(profile) = self.spec.linux().as_ref().and_then(|l| l.seccomp().as_ref()) else { return true };
+    fn seccomp(&mut self) {
+        let Some(profile) = self.spec.linux().as_ref().and_then(|l| l.seccomp().as_ref()) else { return };
         let at = At::field("linux.seccomp");
         let Some(arch) = seccomp::Arch::native() else {
             self.problem(at, "", "seccomp is not supported on this architecture");
-            return false;
+            return;
         };
-        let Some(filter) = seccomp::compile(profile, arch, &mut self.problems) else { return true };
+        let Some(filter) = seccomp::compile(profile, arch, &mut self.problems) else { return };
         if filter.notifies() {
             self.seccomp_agent = Some(seccomp::Agent::of(profile, self.request.bundle));
             self.needs_calls(at, [Call::PidfdGetfd]);
         }
         let traceable = filter.notifies() && self.becomes_traceable(at);
-        let [may_end, may_begin] = [0, 1].map(|yes| filter.allows(arch, "prctl", [PR_SET_DUMPABLE, yes, 0, 0, 0, 0]));
+        let may_end = filter.allows(arch, "prctl", [PR_SET_DUMPABLE, 0, 0, 0, 0, 0]);
         self.step(at, Op::Seccomp(filter));
         if traceable && may_end {
             self.step(at, Op::Traceable(false));
         }
-        may_begin
     }
 
     /// The parent takes the listener by pidfd_getfd(2), as a tracer would. Without CAP_SYS_PTRACE where it stands that
-    /// needs an init that is dumpable again. Nobody else may come to trace it by that.
+    /// needs an init that is dumpable again. Nobody else may come to trace it by that: processes that see it have to be
+    /// the caller's, or, in a user namespace that is new, powerless.
     fn becomes_traceable(&mut self, at: At) -> bool {
         if self.host.may_trace() {
             return false;
         }
-        if !self.is_out_of_others_sight() {
+        if !self.ns.is_new(libc_flag::NEWPID) && !self.ns.is_new(libc_flag::NEWUSER) {
             let text = "SCMP_ACT_NOTIFY without CAP_SYS_PTRACE needs a new pid or user namespace: the process has to be \
                         traceable while its listener is taken, and others could see it";
             self.problem(at, "", text);

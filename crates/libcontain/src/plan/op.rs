@@ -422,8 +422,6 @@ pub enum Op {
     Undumpable,
     /// `prctl(PR_SET_DUMPABLE)` once more: whether the parent may trace init without a capability.
     Traceable(bool),
-    /// `prctl(PR_SET_DUMPABLE, 1)` until `execve`: whoever made the container may join it without a capability.
-    Joinable,
     /// `unshare(CLONE_NEW*)`.
     Unshare(u64),
     /// Join a namespace of this kind; by the pidfd of an init process, its namespaces of these kinds in one call (Linux 5.8).

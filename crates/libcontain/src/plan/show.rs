@@ -210,7 +210,6 @@ impl fmt::Display for Op {
             Op::BecomeRoot { keep_groups: false } => f.write_str("become root of the user namespace"),
             Op::BecomeRoot { keep_groups: true } => f.write_str("become root of the user namespace, groups kept"),
             Op::Undumpable => f.write_str("not dumpable"),
-            Op::Joinable => f.write_str("traceable by exec"),
             Op::Traceable(yes) => f.write_str(if *yes { "traceable by the parent" } else { "not traceable" }),
             Op::Unshare(flags) => write!(f, "unshare {}", namespaces(*flags)),
             Op::SetNs(slot, kind) => write!(f, "setns {} need {}", namespaces(*kind), slot.0),

@@ -54,7 +54,6 @@ which! {
     undumpable: Op::Undumpable,
     traceable: Op::Traceable(true),
     traceable_no_more: Op::Traceable(false),
-    joinable: Op::Joinable,
     fork: Op::Fork { .. },
     set_ns: Op::SetNs(..),
     set_mount_ns: Op::SetNs(_, NEWNS),
@@ -152,11 +151,10 @@ fn tuning(op: &Op) -> bool {
 }
 
 /// What may stand behind a filter, and so what its profile has to allow (the sentence below the table): with
-/// no_new_privs the exec FIFO, hooks and execve; without it also the change of ids. `Traceable(false)` and `Joinable` are
-/// planned for filters that allow them.
+/// no_new_privs the exec FIFO, hooks and execve; without it also the change of ids. `Traceable(false)` is planned for
+/// filters that allow it.
 fn behind_a_filter(op: &Op, no_new_privs: bool) -> bool {
-    let last = ready(op) || await_start(op) || hook_before_exec(op) || close(op) || exec(op);
-    let last = last || traceable_no_more(op) || joinable(op);
+    let last = ready(op) || await_start(op) || hook_before_exec(op) || close(op) || exec(op) || traceable_no_more(op);
     last || !no_new_privs && (credentials(op) || chdir_as_user(op) || find_program(op))
 }
 
@@ -276,8 +274,6 @@ pub const RULES: &[Rule] = &[
     rule("the listener of a filter is taken from an init that is traceable", traceable, seccomp),
     rule("init is traceable no longer than it takes to take the listener", seccomp, traceable_no_more),
     Rule { with: no_new_privs, ..rule("a change of ids makes init untraceable", user, traceable) },
-    rule("what init was made with is let go of before it can be joined", find_program, joinable),
-    rule("an init that can be joined is ready", joinable, ready),
     // Rows 25 to 27: ids, capabilities, cwd once more. Row 29: the lookup.
     rule("dropping from the bounding set needs CAP_SETPCAP", bounding, user),
     rule("setresuid(2) clears the effective set", user, capabilities),
