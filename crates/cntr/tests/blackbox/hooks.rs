@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::support::{Sandbox, bundle, patience, read, root, wait_for};
+use crate::support::{Sandbox, bundle, patience, read, root, slow, wait_for};
 
 const KINDS: [&str; 6] = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 
@@ -259,7 +259,10 @@ fn poststart_hooks_find_what_the_program_has_begun_with() {
     }
     let in_order = || {
         let (sandbox, mut config, dir) = recorded();
-        let busy = "i=0; while [ $i -lt 3000 ]; do i=$((i + 1)); done; echo process >>/hooks/order; exec sleep 1000";
+        let turns = 10_000 / slow(); // some ten milliseconds
+        let busy = format!(
+            "i=0; while [ $i -lt {turns} ]; do i=$((i + 1)); done; echo process >>/hooks/order; exec sleep 1000"
+        );
         config["process"]["args"][2] = busy.into();
         config["hooks"] = json!({ "poststart": [recorder("poststart", 0, &dir.to_string_lossy())] });
         sandbox.write(&config);
