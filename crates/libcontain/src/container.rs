@@ -339,6 +339,11 @@ impl Container {
         })
     }
 
+    /// Whether its init has not been told to execute the program.
+    pub(crate) fn awaits_start(&self) -> bool {
+        self.dir.has_fifo()
+    }
+
     /// The state document.
     ///
     /// # Errors

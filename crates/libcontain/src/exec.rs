@@ -125,6 +125,9 @@ impl Container {
         let os = |e| Error::os("asking the machine", e);
         let mut host = Host::probe_caller().map_err(os)?;
         host.ask_for(&spec);
+        if self.awaits_start() && !host.may_trace() {
+            return Err(only_started());
+        }
         let pid = self.pid();
         let mut join = self.cgroup().entrance(&options.cgroups, pid)?;
         join.tolerate = host.rootless_cgroups;
@@ -186,6 +189,15 @@ impl Container {
         spec.set_process(Some(process));
         Ok(spec)
     }
+}
+
+/// The memory and the environment of an init that has not executed its program yet are copies of the caller's. It is not
+/// dumpable, so that the kernel would refuse an ordinary user as well; but one that a seccomp agent was given a listener of
+/// may have had to stay so, and what is put beside it could read them.
+fn only_started() -> Error {
+    let text = "joining the container's init: operation not permitted (without CAP_SYS_PTRACE only a container that was \
+                started can be joined)";
+    Error::new(Kind::Os, text).with_errno(libc::EPERM)
 }
 
 fn stopped() -> Error {

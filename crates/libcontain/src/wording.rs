@@ -53,17 +53,6 @@ impl Wording<'_> {
         }
     }
 
-    /// Whose namespaces are joined by pidfd has to be readable, to the kernel, as by ptrace(2). An init that has not executed
-    /// its program yet is so to those alone who may trace anything: its memory and environment are copies of the caller's, and
-    /// what `exec` puts beside it could read them.
-    fn join_hint(&self, slot: Slot, errno: i32) -> &'static str {
-        let by_pidfd = self.plan.needs.get(slot.0).is_some_and(|need| need.what == Open::Init);
-        match errno {
-            libc::EPERM if by_pidfd => " (without CAP_SYS_PTRACE only a container that was started can be joined)",
-            _ => "",
-        }
-    }
-
     /// Words a failed step.
     pub fn describe(&self, failure: &Failure) -> Error {
         let step = failure.step.and_then(|number| self.plan.steps.get(number));
@@ -79,8 +68,8 @@ impl Wording<'_> {
             Op::Hook(hook) => self.hook_error(hook, failure),
             Op::Fork { cgroup, .. } => fork_error(at, &step.op, cgroup.is_some(), failure),
             Op::SetNs(slot, kinds) => {
-                let (what, hint) = (self.joined(*slot, *kinds), self.join_hint(*slot, failure.errno));
-                Error::new(Kind::Os, format!("{at}{what}: {}{hint}", said(failure)))
+                let what = self.joined(*slot, *kinds);
+                Error::new(Kind::Os, format!("{at}{what}: {}", said(failure)))
             }
             Op::Scheduler(_) if failure.errno == libc::EPERM && self.asks_for_cpus() => {
                 let text = "process scheduler can't be used together with AllowedCPUs";

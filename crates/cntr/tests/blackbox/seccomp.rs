@@ -6,6 +6,8 @@ use std::process::Command;
 use nix::libc;
 use serde_json::{Value, json};
 
+use crate::exec::refused;
+use crate::exec_place::ONLY_STARTED;
 use crate::namespaces::{Holder, UID, in_user_namespace, join, ordinary, ordinary_users_can_unshare, own_directories};
 use crate::support::agent::{Agent, Answer};
 use crate::support::{Sandbox, View, bundle, have, read, root};
@@ -245,6 +247,8 @@ fn an_agent_answers_an_ordinary_users_container() {
             sandbox.verb(&["create"]).ok();
             let of_init = std::fs::metadata(format!("/proc/{}/environ", sandbox.pid())).unwrap();
             assert_eq!(std::os::unix::fs::MetadataExt::uid(&of_init), owner, "whose files of init are: {call}");
+            // Nobody is put beside it who could read the caller's environment there.
+            refused(&sandbox.verb(&["exec"]).args(&["cat", "/proc/1/environ"]).run(), ONLY_STARTED);
             sandbox.verb(&["delete", "-f"]).ok();
             agent.finish();
         }
