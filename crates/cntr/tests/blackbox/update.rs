@@ -575,14 +575,14 @@ fn a_limit_below_the_usage() {
         let before = snapshot(&sandbox);
         let limit = json!({ "memory": { "limit": 1 << 20, "swap": 1 << 20, "checkBeforeUpdate": true } });
         let out = update(&sandbox, &limit).run();
-        let says = if view == View::V2 {
-            "rejecting memory limit 1048576 <= usage "
+        let (says, place) = if view == View::V2 {
+            ("rejecting memory+swap limit 1048576 <= usage ", "linux.resources.memory.swap")
         } else {
-            "unable to set memory limit to 1048576 (current usage: "
+            ("unable to set memory limit to 1048576 (current usage: ", "linux.resources.memory.limit")
         };
         assert!(out.code == Some(1) && message(&out).contains(says), "{out:#?}");
         assert!(view == View::V2 || message(&out).contains(", peak usage: "), "{out:#?}");
-        assert!(message(&out).contains("linux.resources.memory.limit"), "{out:#?}");
+        assert!(message(&out).contains(place), "{out:#?}");
         assert_eq!(snapshot(&sandbox), before);
         assert_eq!(sandbox.status(), "running");
         done(&sandbox);
