@@ -157,6 +157,7 @@ fn root_propagation_inside_and_outside() {
         let (inside, outside) = (mountinfo(&init), mountinfo("1"));
         let tags = mount_on(&inside, "/").propagation.join(" ");
         assert!(if tag.is_empty() { tags.is_empty() } else { tags.contains(tag) }, "{word}: {tags:?}");
+        assert!(tag != "shared" || !tags.contains("master"), "a peer group of its own, {word}: {tags:?}");
         assert_eq!(inside.contains(" /mnt/in "), comes_in, "{word}: host to container\n{inside}");
         assert_eq!(outside.contains(&format!(" {point}/out ")), goes_out, "{word}: container to host\n{outside}");
         sandbox.verb(&["delete", "--force"]).ok();

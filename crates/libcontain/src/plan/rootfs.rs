@@ -383,7 +383,12 @@ impl Planner<'_> {
             self.step(at, Op::Chroot);
         }
         if own_mounts && propagation & (MS_SHARED | MS_UNBINDABLE) != 0 {
-            self.step(At::field("linux.rootfsPropagation"), Op::RootPropagation(propagation));
+            let at = At::field("linux.rootfsPropagation");
+            if propagation & MS_SHARED != 0 {
+                // "a new peer group", and no slave of the host's; what is mounted on it keeps its peers
+                self.step(at, Op::RootPropagation(MS_PRIVATE));
+            }
+            self.step(at, Op::RootPropagation(propagation));
         }
         if own_mounts && self.request.no_pivot && propagation & MS_PRIVATE != 0 {
             let text = "rootfsPropagation of [r]private is not safe without pivot_root";
